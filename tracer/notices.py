@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the pure state says: notices for the sinks, and orders for the runner.
+
+Field names are those of the JSON lines (see docs/json.md); every ``ts`` and ``since``
+is nanoseconds since the Unix epoch, UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tracer.events import Evidence, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class StartNotice:
+    ts: int
+    version: str
+    engine: str
+    kernel: str
+    interfaces: tuple[str, ...]
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestNotice:
+    """One judged request. ``settled``: it was reported as deferred before."""
+
+    ts: int
+    interface: str
+    ifindex: int
+    netns: int
+    sender_ip: str
+    sender_mac: str
+    target_ip: str
+    verdict: Verdict
+    reason: str | None
+    confidence: str | None
+    latency_ns: int | None
+    evidence: Evidence
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FlagNotice:
+    """``state`` is "raised" or "cleared"; ``since`` is the first unanswered request."""
+
+    ts: int
+    state: str
+    interface: str
+    ifindex: int
+    netns: int
+    target_ip: str
+    reason: str
+    confidence: str
+    since: int
+    unanswered: int
+    remedy: str
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourNotice:
+    ts: int
+    interface: str
+    ifindex: int
+    netns: int
+    ip: str
+    old_state: str | None
+    new_state: str
+    mac: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LostNotice:
+    ts: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopNotice:
+    """requests = answered + unanswered + deferred + ignored, always."""
+
+    ts: int
+    duration_s: float
+    requests: int
+    answered: int
+    unanswered: int
+    deferred: int
+    ignored: int
+    flags_raised: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Investigate:
+    """An order, not a line: find the cause, off the event path, and feed CauseFound."""
+
+    ts: int
+    netns: int
+    ifindex: int
+    interface: str
+    sender_ip: str
+    target_ip: str
+    evidence: Evidence
+
+
+Line = StartNotice | RequestNotice | FlagNotice | NeighbourNotice | LostNotice | StopNotice
+Notice = Line | Investigate
