@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the kernel side hands over. This is the one declaration: Python parses
+ * it (tracer/kernel/layout.py) and bcc compiles it. Keep the structs flat.
+ */
+#ifndef ARPWHY_EVENT_H
+#define ARPWHY_EVENT_H
+
+enum event_kind {
+	EVENT_REQUEST = 1,
+	EVENT_NEIGHBOUR = 2,
+};
+
+enum verdict {
+	VERDICT_ANSWERED = 0,
+	VERDICT_UNANSWERED = 1,
+	VERDICT_DEFERRED = 2,
+	VERDICT_IGNORED = 3,
+};
+
+/* What the kernel was seen to drop on the way of one request. */
+enum dropped {
+	DROPPED_NOTHING = 0,
+	DROPPED_REQUEST = 1,
+	DROPPED_REPLY = 2,
+};
+
+enum statistic {
+	STATISTIC_LOST = 0,	 /* events that found the ring buffer full */
+	STATISTIC_UNCOUNTED = 1, /* requests that found the counts full */
+};
+
+/* The NUD state of a neighbour entry that was not seen before. */
+enum neighbour_state {
+	NEIGHBOUR_UNSEEN = 255,
+};
+
+struct request_event {
+	u32 kind;
+	u32 ifindex;
+	u64 device;	   /* the net_device: tells a reused index apart */
+	u64 ts;		   /* CLOCK_MONOTONIC, ns: when the verdict's request came */
+	u64 latency_ns;	   /* request to reply; 0: no reply, or not known */
+	u64 drop_location; /* where the kernel freed what it dropped */
+	u32 drop_reason;   /* enum skb_drop_reason; 0: not told */
+	u32 netns;	   /* inode */
+	__be32 sender_ip;
+	__be32 target_ip;
+	u8 sender_mac[6];
+	u8 verdict; /* enum verdict */
+	u8 dropped; /* enum dropped */
+	u8 late;    /* settles a request that was deferred before */
+	u8 pad[7];
+	char interface[16];
+};
+
+struct neighbour_event {
+	u32 kind;
+	u32 ifindex;
+	u64 device;
+	u64 ts; /* CLOCK_MONOTONIC, ns */
+	u32 netns;
+	__be32 ip;
+	u8 old_state; /* NUD bits, or NEIGHBOUR_UNSEEN */
+	u8 new_state;
+	u8 mac[6];
+	char interface[16];
+};
+
+/* The exact counts: one row an interface and verdict. */
+struct count_key {
+	u64 device;
+	u32 ifindex;
+	u32 netns;
+	u32 verdict;
+	u32 pad;
+};
+
+struct count {
+	u64 requests;
+	u64 settled; /* of the deferred ones: answered or refused since */
+	u64 last_ts; /* CLOCK_MONOTONIC, ns */
+	__be32 last_sender_ip;
+	__be32 last_target_ip;
+	char interface[16];
+};
+
+/* What a CPU is at. */
+struct round {
+	u32 first; /* the oldest slot in use */
+	u32 open;  /* slots in use */
+	u64 turn;	 /* rounds so far: tells one that stands still */
+	u64 judged_head; /* the packet of the last slot settled */
+};
+
+/* Who asks for whom: requests that are alike in it share a queue. */
+struct exchange {
+	u64 device;
+	__be32 sender_ip;
+	__be32 target_ip;
+};
+
+struct queue {
+	u32 first;
+	u32 next;
+};
+
+#endif

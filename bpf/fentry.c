@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The ARP path by BPF trampolines: the cheapest that the kernel offers. */
+#include "path.h"
+#include "drop.h"
+#include "neighbour.h"
+
+KFUNC_PROBE(arp_rcv, struct sk_buff *skb)
+{
+	return on_arp_rcv(skb);
+}
+
+KRETFUNC_PROBE(arp_rcv, struct sk_buff *skb)
+{
+	round_over();
+	return 0;
+}
+
+KFUNC_PROBE(arp_process, struct net *net, struct sock *sk, struct sk_buff *skb)
+{
+	return on_arp_process(skb);
+}
+
+KRETFUNC_PROBE(arp_process, struct net *net)
+{
+	round_over();
+	return 0;
+}
+
+KFUNC_PROBE(pneigh_enqueue, struct neigh_table *tbl, struct neigh_parms *parms,
+	    struct sk_buff *skb)
+{
+	return on_pneigh_enqueue(skb);
+}
+
+KFUNC_PROBE(arp_xmit, struct sk_buff *skb)
+{
+	return on_arp_xmit(skb);
+}

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The verdict. A request opens a slot on the CPU that received it; what the
+ * kernel does with it is noted there; and when the kernel is done with it the
+ * slot is settled: counted, and handed over.
+ *
+ * The kernel decides within one softirq round (net/ipv4/arp.c, arp_process), so
+ * a slot needs no lock and no time-out. The engines differ only in how they see
+ * that a round is over.
+ */
+#ifndef ARPWHY_JUDGE_H
+#define ARPWHY_JUDGE_H
+
+#include "packet.h"
+
+struct slot {
+	struct request_event rq;
+	u64 skb;
+	u64 head; /* the packet's memory, which clones share */
+	u64 reply;
+	u64 reply_ts;
+	u64 queued; /* pneigh_enqueue was seen to take it */
+};
+
+struct place {
+	struct exchange exchange;
+	u64 at;
+};
+
+BPF_RINGBUF_OUTPUT(events, RING_PAGES);
+BPF_PERCPU_ARRAY(statistics, u64, 2);
+BPF_TABLE("hash", struct count_key, struct count, counts, COUNT_ROWS);
+BPF_PERCPU_ARRAY(rounds, struct round, 1);
+BPF_PERCPU_ARRAY(slots, struct slot, SLOTS);
+/* For what is dropped outside any round, maybe with a round under way. */
+BPF_PERCPU_ARRAY(aside, struct slot, 1);
+/* What waits in the kernel's proxy queue, oldest first. */
+BPF_TABLE("lru_hash", struct exchange, struct queue, deferred, 4096);
+BPF_TABLE("lru_hash", struct place, struct request_event, waiting, 4096);
+
+static __always_inline struct round *this_round(void)
+{
+	u32 zero = 0;
+
+	return rounds.lookup(&zero);
+}
+
+static __always_inline void add_statistic(u32 which)
+{
+	u64 *n = statistics.lookup(&which);
+
+	if (n)
+		*n += 1;
+}
+
+static __always_inline struct count *count_of(struct request_event *rq,
+					      u32 verdict)
+{
+	struct count_key key = {
+		.device = rq->device,
+		.ifindex = rq->ifindex,
+		.netns = rq->netns,
+		.verdict = verdict,
+	};
+	struct count none = {};
+	struct count *count = counts.lookup(&key);
+
+	if (count)
+		return count;
+	counts.insert(&key, &none);
+	return counts.lookup(&key);
+}
+
+static __always_inline void add_count(struct request_event *rq)
+{
+	struct count *count = count_of(rq, rq->verdict);
+
+	if (!count) {
+		add_statistic(STATISTIC_UNCOUNTED);
+		return;
+	}
+	__sync_fetch_and_add(&count->requests, 1);
+	count->last_ts = rq->ts;
+	count->last_sender_ip = rq->sender_ip;
+	count->last_target_ip = rq->target_ip;
+	__builtin_memcpy(count->interface, rq->interface,
+			 sizeof(count->interface));
+	if (!rq->late)
+		return;
+	count = count_of(rq, VERDICT_DEFERRED);
+	if (count)
+		__sync_fetch_and_add(&count->settled, 1);
+}
+
+static __always_inline struct exchange exchange_of(struct request_event *rq)
+{
+	struct exchange exchange = {
+		.device = rq->device,
+		.sender_ip = rq->sender_ip,
+		.target_ip = rq->target_ip,
+	};
+
+	return exchange;
+}
+
+static __always_inline void defer(struct request_event *rq)
+{
+	struct place place = {.exchange = exchange_of(rq)};
+	struct queue empty = {};
+	struct queue *queue = deferred.lookup(&place.exchange);
+
+	if (!queue) {
+		deferred.insert(&place.exchange, &empty);
+		queue = deferred.lookup(&place.exchange);
+	}
+	if (!queue)
+		return;
+	place.at = queue->next;
+	waiting.update(&place, rq);
+	__sync_fetch_and_add(&queue->next, 1);
+}
+
+static __always_inline int is_deferred(struct request_event *rq)
+{
+	struct exchange exchange = exchange_of(rq);
+	struct queue *queue = deferred.lookup(&exchange);
+
+	return queue && queue->first != queue->next;
+}
+
+/* The oldest of its kind leaves the queue; gives when it came, 0: not known. */
+static __always_inline u64 undefer(struct request_event *rq)
+{
+	struct place place = {.exchange = exchange_of(rq)};
+	struct queue *queue = deferred.lookup(&place.exchange);
+	struct request_event *asked;
+	u64 ts = 0;
+
+	if (!queue)
+		return 0;
+	place.at = queue->first;
+	__sync_fetch_and_add(&queue->first, 1);
+	asked = waiting.lookup(&place);
+	if (asked)
+		ts = asked->ts;
+	waiting.delete(&place);
+	return ts;
+}
+
+static __always_inline int is_queued(struct slot *slot);
+
+static __always_inline void settle(struct slot *slot)
+{
+	struct request_event *rq = &slot->rq;
+	u64 came = rq->ts;
+
+	if (rq->late) {
+		came = undefer(rq);
+		rq->ts = slot->reply ? slot->reply_ts : rq->ts;
+	}
+	if (!rq->sender_ip || rq->sender_ip == rq->target_ip)
+		rq->verdict = VERDICT_IGNORED;
+	else if (slot->reply && rq->dropped != DROPPED_REPLY)
+		rq->verdict = VERDICT_ANSWERED;
+	else if (!slot->reply && !rq->late && !rq->dropped && is_queued(slot))
+		rq->verdict = VERDICT_DEFERRED;
+	else
+		rq->verdict = VERDICT_UNANSWERED;
+	if (slot->reply && came && rq->dropped != DROPPED_REPLY)
+		rq->latency_ns = slot->reply_ts - came;
+	if (rq->verdict == VERDICT_DEFERRED)
+		defer(rq);
+	add_count(rq);
+	if (events.ringbuf_output(rq, sizeof(*rq), 0))
+		add_statistic(STATISTIC_LOST);
+}
+
+/* The slot that was opened @nth, of those in use. */
+static __always_inline struct slot *slot_at(struct round *round, u32 nth)
+{
+	u32 at = (round->first + nth) & (SLOTS - 1);
+
+	return slots.lookup(&at);
+}
+
+static __always_inline void settle_oldest(struct round *round)
+{
+	struct slot *slot = slot_at(round, 0);
+
+	if (!slot)
+		return;
+	settle(slot);
+	round->judged_head = slot->head;
+	round->first++;
+	round->open--;
+	round->turn++;
+}
+
+/* The kernel is done with all that this CPU was at. */
+static __always_inline void round_over(void)
+{
+	struct round *round = this_round();
+	u32 i;
+
+	if (!round)
+		return;
+	for (i = 0; i < SLOTS; i++) {
+		if (!round->open)
+			break;
+		settle_oldest(round);
+	}
+}
+
+/* Fills the slot if this is a request to judge. */
+static __always_inline int fill(struct slot *slot, struct sk_buff *skb,
+				struct net_device *dev, struct arp_packet *arp)
+{
+	struct request_event *rq = &slot->rq;
+
+	if (arp->op != OP_REQUEST || !TARGET_TRACED(arp->target_ip))
+		return 0;
+	__builtin_memset(slot, 0, sizeof(*slot));
+	if (!device_traced(dev, rq))
+		return 0;
+	rq->kind = EVENT_REQUEST;
+	rq->ts = bpf_ktime_get_ns();
+	rq->sender_ip = arp->sender_ip;
+	rq->target_ip = arp->target_ip;
+	__builtin_memcpy(rq->sender_mac, arp->sender_mac, 6);
+	slot->skb = (u64)skb;
+	READ(slot->head, skb->head);
+	return 1;
+}
+
+/*
+ * A slot for what comes now. In a full house the oldest was decided long ago:
+ * there are more slots than a list has packets that the kernel announces before
+ * it processes the first (gro_normal_batch; see tracer/kernel/loader.py).
+ */
+static __always_inline struct slot *next_slot(struct round *round)
+{
+	if (round->open >= SLOTS)
+		settle_oldest(round);
+	return slot_at(round, round->open);
+}
+
+/* A request has come in; its ARP header is at @at. */
+static __always_inline struct slot *
+request_seen(struct round *round, struct sk_buff *skb, void *at)
+{
+	struct arp_packet arp = {};
+	struct net_device *dev = 0;
+	struct slot *slot;
+
+	if (!read_arp(at, &arp))
+		return 0;
+	READ(dev, skb->dev);
+	slot = next_slot(round);
+	if (!slot || !fill(slot, skb, dev, &arp))
+		return 0;
+	round->open++;
+	return slot;
+}
+
+/* Is this packet the reply to the slot's request? */
+static __always_inline int replies(struct slot *slot, u64 device,
+				   struct arp_packet *arp)
+{
+	return slot->rq.device == device &&
+	       slot->rq.sender_ip == arp->target_ip &&
+	       slot->rq.target_ip == arp->sender_ip;
+}
+
+/* The oldest open request that this reply answers. */
+static __always_inline struct slot *asked_by(struct round *round, u64 device,
+					     struct arp_packet *arp, u64 reply)
+{
+	struct slot *slot;
+	u32 i;
+
+	for (i = 0; i < SLOTS; i++) {
+		if (i >= round->open)
+			break;
+		slot = slot_at(round, i);
+		if (!slot)
+			break;
+		if (slot->reply == reply && !slot->rq.dropped &&
+		    replies(slot, device, arp))
+			return slot;
+	}
+	return 0;
+}
+
+/* A reply goes out. Gives 0 if no open request asked for it. */
+static __always_inline int reply_seen(struct round *round, struct sk_buff *skb,
+				      struct net_device *dev,
+				      struct arp_packet *arp)
+{
+	struct slot *slot = asked_by(round, (u64)dev, arp, 0);
+
+	if (!slot)
+		return 0;
+	slot->reply = (u64)skb;
+	slot->reply_ts = bpf_ktime_get_ns();
+	return 1;
+}
+
+#endif

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The ARP path by kprobes, where trampolines are not to be had. */
+#include "path.h"
+#include "drop.h"
+#include "neighbour.h"
+
+int enter_arp_rcv(struct pt_regs *ctx)
+{
+	return on_arp_rcv((struct sk_buff *)PT_REGS_PARM1(ctx));
+}
+
+int leave_arp_rcv(struct pt_regs *ctx)
+{
+	round_over();
+	return 0;
+}
+
+int enter_arp_process(struct pt_regs *ctx)
+{
+	return on_arp_process((struct sk_buff *)PT_REGS_PARM3(ctx));
+}
+
+int leave_arp_process(struct pt_regs *ctx)
+{
+	round_over();
+	return 0;
+}
+
+int enter_pneigh_enqueue(struct pt_regs *ctx)
+{
+	return on_pneigh_enqueue((struct sk_buff *)PT_REGS_PARM3(ctx));
+}
+
+int enter_arp_xmit(struct pt_regs *ctx)
+{
+	return on_arp_xmit((struct sk_buff *)PT_REGS_PARM1(ctx));
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Reading the kernel's structures, and which ones are of interest. */
+#ifndef ARPWHY_PACKET_H
+#define ARPWHY_PACKET_H
+
+#include "event.h"
+
+#define PROTOCOL_ARP __builtin_bswap16(0x0806)
+#define OP_REQUEST   __builtin_bswap16(1)
+#define OP_REPLY     __builtin_bswap16(2)
+
+#define READ(into, from) bpf_probe_read_kernel(&(into), sizeof(into), &(from))
+
+/* An ARP packet of IPv4 over Ethernet: RFC 826. */
+struct arp_packet {
+	__be16 hardware;
+	__be16 protocol;
+	u8 hardware_len;
+	u8 protocol_len;
+	__be16 op;
+	u8 sender_mac[6];
+	__be32 sender_ip;
+	u8 target_mac[6];
+	__be32 target_ip;
+} __attribute__((packed));
+
+static __always_inline int is_arp(struct sk_buff *skb)
+{
+	__be16 protocol = 0;
+
+	READ(protocol, skb->protocol);
+	return protocol == PROTOCOL_ARP;
+}
+
+/*
+ * NAME_TRACED, NETNS_TRACED and TARGET_TRACED are made from the options by
+ * tracer/kernel/filters.py. Names are matched by the globs' fixed beginnings
+ * here, so that an interface's very first request is seen; by the whole glob in
+ * Python.
+ */
+static __always_inline int device_traced(struct net_device *dev,
+					 struct request_event *rq)
+{
+	struct net *net = 0;
+
+	READ(rq->interface, dev->name);
+	if (!NAME_TRACED(rq->interface))
+		return 0;
+	READ(net, dev->nd_net);
+	READ(rq->netns, net->ns_inum);
+	if (!NETNS_TRACED(rq->netns))
+		return 0;
+	READ(rq->ifindex, dev->ifindex);
+	rq->device = (u64)dev;
+	return 1;
+}
+
+static __always_inline int read_arp(void *from, struct arp_packet *arp)
+{
+	if (bpf_probe_read_kernel(arp, sizeof(*arp), from))
+		return 0;
+	return arp->hardware_len == 6 && arp->protocol_len == 4;
+}
+
+static __always_inline void *network_header(struct sk_buff *skb)
+{
+	unsigned char *head = 0;
+	u16 offset = 0;
+
+	READ(head, skb->head);
+	READ(offset, skb->network_header);
+	return head + offset;
+}
+
+#endif

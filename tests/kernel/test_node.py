@@ -1,0 +1,429 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The look at the node and the causes it establishes, on the running kernel (root)."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import statistics
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tracer.causes import Finding, establish
+from tracer.events import LinkGone, LinkSeen
+from tracer.node import netlink, netns
+from tracer.node.links import LinkWatch
+from tracer.node.look import Look
+from tracer.node.looker import Looker
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make namespaces")
+
+TARGET = "169.254.1.1"
+POD = "192.168.156.177"
+CALI = "calic577831ffc7"
+
+
+def sh(line: str) -> None:
+    subprocess.run(line, shell=True, check=True, timeout=20)
+
+
+class Node:
+    """A namespace wired as Calico wires a node: an uplink, and one pod's interface."""
+
+    def __init__(self) -> None:
+        self.name = f"arpwhy-{uuid.uuid4().hex[:8]}"
+        self.pod = f"{self.name}-pod"
+        self.path = f"/run/netns/{self.name}"
+        sh(f"ip netns add {self.name} && ip netns add {self.pod}")
+        self.inode = Path(self.path).stat().st_ino
+        self.run(
+            "sh -ec '"
+            f"ip link add {CALI} type veth peer name eth0 netns {self.pod};"
+            "ip link add up0 type veth peer name up1;"
+            f"for i in lo up0 up1 {CALI}; do ip link set $i up; done;"
+            "ip address add 192.0.2.2/24 dev up0;"
+            "ip route add default via 192.0.2.1;"
+            f"ip route add {POD}/32 dev {CALI} scope link;"
+            "sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0"
+            # The order matters: see the Linux bug of proxy_delay going to 0 under load.
+            f" net.ipv4.neigh.{CALI}.proxy_delay=0 net.ipv4.conf.{CALI}.proxy_arp=1"
+            f" net.ipv4.conf.{CALI}.rp_filter=1'"
+        )
+        sh(f"nsenter --net=/run/netns/{self.pod} ip link set eth0 up")
+        with netns.entered(self.path, self.inode):
+            self.ifindex = socket.if_nametoindex(CALI)
+
+    def run(self, line: str) -> None:
+        sh(f"nsenter --net={self.path} {line}")
+
+    def conf(self, name: str, value: int) -> None:
+        self.run(f"sysctl -qw net.ipv4.conf.{CALI}.{name}={value}")
+
+    def remove(self) -> None:
+        subprocess.run(
+            f"ip netns del {self.name}; ip netns del {self.pod}", shell=True, check=False
+        )
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    node = Node()
+    try:
+        yield node
+    finally:
+        node.remove()
+
+
+def inside(node: Node, looks: Callable[[Looker], Look]) -> Look:
+    """A look by a thread that lives in the node's namespace, as the agent's does."""
+    found: list[Look] = []
+
+    def work() -> None:
+        with netns.entered(node.path, node.inode):
+            looker = Looker()
+            try:
+                found.append(looks(looker))
+            finally:
+                looker.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def look(node: Node, sender: str = POD) -> Look:
+    return inside(node, lambda looker: looker.look(node.inode, node.ifindex, CALI, sender, TARGET))
+
+
+def found(node: Node) -> Finding:
+    return establish(look(node))
+
+
+def test_healthy(node: Node) -> None:
+    seen = look(node)
+    assert seen.failures == ()
+    assert seen.netns_path is None
+    assert seen.route is not None and seen.route.ok
+    assert (seen.route.type, seen.route.out_interface) == ("unicast", "up0")
+    assert (seen.route.gateway, seen.route.table) == ("192.0.2.1", 254)
+    assert (seen.proxy_arp_interface, seen.proxy_arp_all) == (1, 0)
+    assert (seen.forwarding, seen.ip_forward) == (1, 1)
+    assert establish(seen).reason == "unknown"
+
+
+def test_proxy_arp_off(node: Node) -> None:
+    node.conf("proxy_arp", 0)
+    finding = found(node)
+    assert (finding.reason, finding.confidence) == ("proxy_arp_off", "inferred")
+    assert finding.remedy == f"sysctl -w net.ipv4.conf.{CALI}.proxy_arp=1"
+    assert finding.evidence["proxy_arp"] == 0 and finding.evidence["proxy_arp_all"] == 0
+    node.run(finding.remedy)
+    assert found(node).reason == "unknown"
+
+
+def test_proxy_arp_of_all_is_enough(node: Node) -> None:
+    node.conf("proxy_arp", 0)
+    node.run("sysctl -qw net.ipv4.conf.all.proxy_arp=1")
+    assert found(node).reason == "unknown"
+
+
+def test_forwarding_off(node: Node) -> None:
+    node.conf("forwarding", 0)
+    finding = found(node)
+    assert (finding.reason, finding.confidence) == ("forwarding_off", "inferred")
+    assert finding.evidence["route_error"] == "EHOSTUNREACH"
+    assert finding.remedy == f"sysctl -w net.ipv4.conf.{CALI}.forwarding=1"
+    node.run(finding.remedy)
+    assert found(node).reason == "unknown"
+
+
+def test_forwarding_off_for_the_whole_node(node: Node) -> None:
+    node.run("sysctl -qw net.ipv4.ip_forward=0")
+    finding = found(node)
+    assert finding.reason == "forwarding_off"
+    assert finding.remedy == "sysctl -w net.ipv4.ip_forward=1"
+    node.run(finding.remedy)
+    assert look(node).forwarding == 1
+
+
+def test_forwarding_is_named_before_a_missing_route(node: Node) -> None:
+    node.conf("forwarding", 0)
+    node.conf("proxy_arp", 0)
+    node.run("ip route del default")
+    assert found(node).reason == "forwarding_off"
+
+
+REFUSALS = {
+    "no default": ("ip route del default", "ENETUNREACH", "ip route add default via GATEWAY"),
+    "unreachable": (
+        "ip route replace unreachable default",
+        "EHOSTUNREACH",
+        "ip route del unreachable default",
+    ),
+    "blackhole": (
+        "ip route add blackhole 169.254.0.0/16",
+        "EINVAL",
+        "ip route del blackhole 169.254.0.0/16",
+    ),
+    "prohibit": (
+        "ip route add prohibit 169.254.1.1/32 metric 7",
+        "EACCES",
+        "ip route del prohibit 169.254.1.1/32 metric 7",
+    ),
+    "throw": ("ip route replace throw default", "ENETUNREACH", "ip route del throw default"),
+    "prohibit rule": (
+        f"ip rule add pref 5 iif {CALI} from 192.168.0.0/16 prohibit",
+        "EACCES",
+        "ip rule del prohibit pref 5",
+    ),
+    "unreachable rule": (
+        "ip rule add pref 11 unreachable",
+        "ENETUNREACH",
+        "ip rule del unreachable pref 11",
+    ),
+    "blackhole rule": (
+        "ip rule add pref 13 to 169.254.0.0/16 blackhole",
+        "EINVAL",
+        "ip rule del blackhole pref 13",
+    ),
+    "route in a table of its own": (
+        "ip rule add pref 17 table 77; nsenter --net={path} ip route add unreachable"
+        " 169.254.0.0/16 table 77",
+        "EHOSTUNREACH",
+        "ip route del unreachable 169.254.0.0/16 table 77",
+    ),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_no_route(node: Node, refusal: str) -> None:
+    breaks, error, remedy = REFUSALS[refusal]
+    node.run(breaks.replace("{path}", node.path))
+    finding = found(node)
+    assert (finding.reason, finding.confidence) == ("no_route", "inferred")
+    assert finding.evidence["route_error"] == error
+    assert finding.remedy == remedy
+    node.run(remedy.replace("GATEWAY", "192.0.2.1"))
+    if refusal in ("unreachable", "throw"):  # they took the default's place
+        node.run("ip route add default via 192.0.2.1")
+    assert found(node).reason == "unknown"
+
+
+def test_rule_for_another_interface_is_not_named(node: Node) -> None:
+    node.run("ip rule add pref 5 iif up1 prohibit")
+    node.run("ip route add prohibit 169.254.1.1")
+    assert found(node).remedy == "ip route del prohibit 169.254.1.1/32"
+
+
+@pytest.mark.parametrize("rp_filter", [1, 2])
+def test_source_rejected_is_not_guessed(node: Node, rp_filter: int) -> None:
+    """The kernel refuses the sender: not a failed lookup of the target, whatever errno."""
+    node.conf("rp_filter", rp_filter)
+    node.run(f"ip route del {POD}/32")
+    seen = look(node)
+    assert seen.route is not None and not seen.route.ok
+    assert seen.route.error in ("EINVAL", "EXDEV")
+    finding = establish(seen)
+    assert finding.reason == "unknown"
+    assert finding.evidence["rp_filter"] == rp_filter
+
+
+def test_blackholed_sender_is_not_no_route(node: Node) -> None:
+    node.run(f"ip route replace blackhole {POD}/32")
+    assert found(node).reason == "unknown"
+
+
+def test_route_through_the_asking_interface_is_not_proxy_arp_off(node: Node) -> None:
+    node.conf("proxy_arp", 0)
+    node.run(f"ip route replace default dev {CALI}")
+    seen = look(node)
+    assert seen.route is not None and seen.route.out_ifindex == seen.ifindex
+    assert establish(seen).reason == "unknown"
+
+
+def test_another_namespace_is_looked_into(node: Node) -> None:
+    before = netns.own()
+    node.conf("proxy_arp", 0)
+    looker = Looker()
+    try:
+        seen = looker.look(node.inode, node.ifindex, CALI, POD, TARGET)
+    finally:
+        looker.close()
+    assert netns.own() == before
+    assert seen.netns_path == node.path
+    assert seen.failures == ()
+    finding = establish(seen)
+    assert finding.reason == "proxy_arp_off"
+    assert finding.remedy == (
+        f"nsenter --net={node.path} sysctl -w net.ipv4.conf.{CALI}.proxy_arp=1"
+    )
+    sh(finding.remedy)
+    assert found(node).reason == "unknown"
+
+
+def test_namespace_that_only_a_process_holds(node: Node) -> None:
+    holder = subprocess.Popen(["unshare", "--net", "sleep", "60"])
+    try:
+        link = Path(f"/proc/{holder.pid}/ns/net")
+        deadline = time.monotonic() + 5
+        while link.stat().st_ino == netns.own() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        inode = link.stat().st_ino
+        assert inode != netns.own()
+        assert netns.find(inode) == str(link)
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_namespace_that_is_gone(node: Node) -> None:
+    looker = Looker()
+    try:
+        finding = establish(looker.look(1, 7, CALI, POD, TARGET))
+    finally:
+        looker.close()
+    assert finding.reason == "unknown"
+    assert finding.evidence["unread"] == ("network namespace 1: no file or process leads to it")
+
+
+def test_interface_that_is_gone(node: Node) -> None:
+    node.run(f"ip link del {CALI}")
+    finding = found(node)
+    assert finding.reason == "unknown"
+    assert f"interface {CALI} (index {node.ifindex})" in str(finding.evidence["unread"])
+
+
+def test_renamed_interface_is_read_by_its_new_name(node: Node) -> None:
+    node.conf("proxy_arp", 0)
+    node.run(f"ip link set {CALI} down")
+    node.run(f"ip link set {CALI} name cali.7")
+    node.run("ip link set cali.7 up")
+    node.run(f"ip route add {POD}/32 dev cali.7 scope link")
+    finding = found(node)
+    assert finding.remedy == "sysctl -w net.ipv4.conf.cali/7.proxy_arp=1"
+    node.run(finding.remedy)
+    assert found(node).reason == "unknown"
+
+
+def test_a_look_takes_milliseconds(node: Node) -> None:
+    """The aim is 2 ms; the bound leaves room for a busy machine."""
+    node.conf("proxy_arp", 0)
+    times: list[float] = []
+
+    def looks(looker: Looker) -> Look:
+        for _ in range(53):
+            begun = time.perf_counter()
+            seen = looker.look(node.inode, node.ifindex, CALI, POD, TARGET)
+            times.append(time.perf_counter() - begun)
+        return seen
+
+    assert inside(node, looks).failures == ()
+    assert statistics.median(times) < 0.010
+
+
+class Watch:
+    """A LinkWatch made in the node's namespace; its socket stays there."""
+
+    def __init__(self, node: Node, *globs: str) -> None:
+        self.node = node
+        self.clock = iter(range(1, 100_003))
+        with netns.entered(node.path, node.inode):
+            self.watch = LinkWatch(globs, lambda: next(self.clock))
+            self.existing = self.watch.existing()
+
+    def told(self) -> list[tuple[str, str]]:
+        """(kind, name) of what the socket holds, which is readable at once by now."""
+        with netns.entered(self.node.path, self.node.inode):  # a resync dumps
+            events = self.watch.read()
+        assert all(event.netns == self.node.inode for event in events)
+        return [(type(event).__name__, event.interface) for event in events]
+
+
+@pytest.fixture
+def watch(node: Node) -> Iterator[Watch]:
+    watch = Watch(node, "cali*", "tap?")
+    try:
+        yield watch
+    finally:
+        watch.watch.close()
+
+
+def test_links_that_exist(node: Node, watch: Watch) -> None:
+    assert watch.existing == [LinkSeen(1, node.inode, node.ifindex, CALI)]
+    assert watch.told() == []
+
+
+def test_links_come_and_go(node: Node, watch: Watch) -> None:
+    node.run("ip link add cali1 type veth peer name other1")
+    node.run("ip link set cali1 up")
+    node.run("ip link set cali1 mtu 1400")
+    assert select.select([watch.watch.fileno()], [], [], 0)[0]
+    assert watch.told() == [("LinkSeen", "cali1")]
+    node.run("ip link del other1")
+    assert watch.told() == [("LinkGone", "cali1")]
+    assert not select.select([watch.watch.fileno()], [], [], 0)[0]
+
+
+def test_link_renamed_within_out_of_and_into_the_globs(node: Node, watch: Watch) -> None:
+    node.run(f"ip link set {CALI} down")
+    for name in ("tap7", "eth7", "cali7"):
+        before = CALI if name == "tap7" else "tap7" if name == "eth7" else "eth7"
+        node.run(f"ip link set {before} name {name}")
+    assert watch.told() == [("LinkSeen", "tap7"), ("LinkGone", "tap7"), ("LinkSeen", "cali7")]
+
+
+def test_link_moved_to_another_namespace(node: Node, watch: Watch) -> None:
+    node.run(f"ip link set {CALI} netns {node.pod}")
+    assert watch.told() == [("LinkGone", CALI)]
+
+
+def test_link_that_leaves_a_bridge_is_not_gone(node: Node, watch: Watch) -> None:
+    node.run("ip link add br0 type bridge")
+    node.run(f"ip link set {CALI} master br0")
+    node.run(f"ip link set {CALI} nomaster")
+    assert watch.told() == []
+
+
+def test_index_that_is_reused(node: Node, watch: Watch) -> None:
+    node.run(f"ip link del {CALI}")
+    node.run(f"ip link add cali2 index {node.ifindex} type veth peer name other2")
+    with netns.entered(node.path, node.inode):
+        events = watch.watch.read()
+    assert events == [
+        LinkGone(2, node.inode, node.ifindex, CALI),
+        LinkSeen(3, node.inode, node.ifindex, "cali2"),
+    ]
+
+
+def test_lost_notifications_are_made_good(node: Node, watch: Watch) -> None:
+    """The receive buffer overflows; the watch compares with what is there."""
+    smallest = 1
+    watch.watch._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, smallest)
+    for number in range(11):
+        node.run(f"ip link add cali{number} type veth peer name other{number}")
+    node.run(f"ip link del {CALI}")
+    resyncs: list[object] = []
+    resync = watch.watch._resync
+    watch.watch._resync = lambda told: (resyncs.append(told), resync(told))[1]
+    told = watch.told()
+    assert len(resyncs) == 1
+    assert sorted(told) == sorted(
+        [("LinkSeen", f"cali{number}") for number in range(11)] + [("LinkGone", CALI)]
+    )
+    assert watch.told() == []
+
+
+def test_dump_filter_works_in_the_kernel(node: Node) -> None:
+    """Since 4.20: of a large table only the routes that refuse are handed out."""
+    node.run("ip route add blackhole 198.51.100.0/24")
+    with netns.entered(node.path, node.inode):
+        question = bytes([2, 0, 0, 0, 0, 0, 0, 6]) + bytes(4)
+        assert len(netlink.dump(netlink.RTM_GETROUTE, question)) == 1

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One function per fault, registered in FAULTS. To add one: write it in the file of its
+subject (or a new one, imported here) under ``@fault``; test_lab.py then tests it."""
+
+from __future__ import annotations
+
+from . import link, netfilter, routing, sysctls, tc  # noqa: F401 - they register
+from .registry import FAULTS, Fault, Record, fault
+
+__all__ = ["FAULTS", "Fault", "Record", "fault"]

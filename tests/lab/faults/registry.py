@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a fault is, and the table of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import LabError
+
+if TYPE_CHECKING:
+    from ..bench import Lab
+    from ..pod import Pod
+
+Saved = dict[str, Any]  # JSON: what mending needs, kept in the lab's state
+Record = dict[str, Any]  # {"fault": name, "pod": name or None, "saved": Saved}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way to lose the gateway.
+
+    ``whole_node``: it breaks every pod of the node, and is broken at most once.
+    ``touches``: what it changes. Two faults that change the same thing of the same pod
+    (or of the node) are refused, because only then can each be mended in any order.
+    ``delays``: the answer comes late instead of not at all.
+    """
+
+    name: str
+    about: str
+    touches: str
+    whole_node: bool
+    delays: bool
+    apply: Callable[[Lab, Pod], Saved]
+    undo: Callable[[Lab, Pod, Saved], None]
+
+    def break_(self, lab: Lab, pod: Pod) -> None:
+        """Break it; Unavailable if this machine cannot, LabError if it is broken already."""
+        owner = None if self.whole_node else pod.name
+        for record in lab.state.faults:
+            other = FAULTS[record["fault"]]
+            apart = None not in (owner, record["pod"]) and owner != record["pod"]
+            if other.touches == self.touches and not apart:
+                if other is self:
+                    raise LabError(f"{self.name} is broken already; mend it first")
+                raise LabError(f"{self.name}: {other.name} is in its place; mend that first")
+        saved = self.apply(lab, pod)
+        lab.state.faults.append({"fault": self.name, "pod": owner, "saved": saved})
+        lab.state.save()
+
+    def mend(self, lab: Lab, pod: Pod) -> None:
+        """Put back exactly what was there; LabError if it is not broken."""
+        owner = None if self.whole_node else pod.name
+        for record in lab.state.faults:
+            if record["fault"] == self.name and record["pod"] == owner:
+                self.undo(lab, pod, record["saved"])
+                lab.state.faults.remove(record)
+                lab.state.save()
+                return
+        where = "" if owner is None else f" on {owner}"
+        raise LabError(f"{self.name} is not broken{where}")
+
+
+FAULTS: dict[str, Fault] = {}
+
+
+def fault(
+    about: str,
+    *,
+    undo: Callable[[Lab, Pod, Saved], None],
+    touches: str | None = None,
+    whole_node: bool = False,
+    delays: bool = False,
+) -> Callable[[Callable[[Lab, Pod], Saved]], Callable[[Lab, Pod], Saved]]:
+    """Register the function that breaks, under its own name."""
+
+    def register(apply: Callable[[Lab, Pod], Saved]) -> Callable[[Lab, Pod], Saved]:
+        name = apply.__name__
+        FAULTS[name] = Fault(name, about, touches or name, whole_node, delays, apply, undo)
+        return apply
+
+    return register

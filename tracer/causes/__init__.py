@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The causes. A new one is one new file here and one line in ``CAUSES``."""
+
+from __future__ import annotations
+
+from tracer.causes import forwarding_off, no_route, proxy_arp_off, unknown
+from tracer.causes.cause import INFERRED, Cause, Finding
+from tracer.node.look import Look
+
+# The first that holds is the reason. The order is that of the kernel's own decision
+# (net/ipv4/arp.c, arp_process), so that of several faults the one is named that the
+# request met first: with forwarding off every route lookup fails, and without a route
+# proxy_arp is never asked for.
+CAUSES: tuple[Cause, ...] = (
+    forwarding_off.CAUSE,
+    no_route.CAUSE,
+    proxy_arp_off.CAUSE,
+    unknown.CAUSE,  # last: it always holds
+)
+
+
+def establish(look: Look) -> Finding:
+    """The first cause that the look establishes, with everything the look read."""
+    for cause in CAUSES:
+        because = cause.holds(look)
+        if because is not None:
+            evidence = {**look.evidence(), "because": because}
+            return Finding(cause.name, INFERRED, cause.remedy(look), evidence)
+    raise AssertionError("the last cause always holds")
+
+
+__all__ = ["CAUSES", "INFERRED", "Cause", "Finding", "establish"]

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Neither the interface's nor all's proxy_arp is on."""
+
+from __future__ import annotations
+
+from tracer.causes.cause import Cause, command
+from tracer.node import sysctl
+from tracer.node.look import Look
+
+
+def _holds(look: Look) -> str | None:
+    if look.proxy_arp_interface != 0 or look.proxy_arp_all != 0:
+        return None
+    # The kernel gets as far as asking for proxy_arp only with a unicast route through
+    # another interface (net/ipv4/arp.c, arp_process and arp_fwd_proxy).
+    route = look.route
+    if route is None or not route.ok or route.type != "unicast":
+        return None
+    if route.out_ifindex == look.ifindex:
+        return None
+    return f"net.ipv4.conf.{look.interface}.proxy_arp and net.ipv4.conf.all.proxy_arp are 0"
+
+
+def _remedy(look: Look) -> str:
+    return command(look, f"sysctl -w {sysctl.setting(look.interface, 'proxy_arp', 1)}")
+
+
+CAUSE = Cause(
+    name="proxy_arp_off",
+    means="Neither the interface's nor all's proxy_arp is on: the kernel answers for itself only.",
+    holds=_holds,
+    remedy=_remedy,
+    lasting=(
+        "Calico's Felix sets it once, when the interface comes up. Usually a udev rule, "
+        "NetworkManager or a reload of /etc/sysctl.d (conf.*.proxy_arp=0) has set it back since: "
+        "exempt cali* there."
+    ),
+    field_reports=(
+        "projectcalico/calico#8689",
+        "projectcalico/felix#1362",
+        "projectcalico/calico#5257",
+    ),
+    shown_by="tests/kernel/test_node.py::test_proxy_arp_off",
+)

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nothing could be established: the evidence is all there is to say."""
+
+from __future__ import annotations
+
+from tracer.causes.cause import Cause
+from tracer.node.look import Look
+
+
+def _holds(look: Look) -> str | None:
+    if look.failures:
+        return "no cause is established, and not everything could be read"
+    return "no cause that arpwhy knows is established by what was read"
+
+
+def _remedy(look: Look) -> str:
+    return "no cause established: see the evidence"
+
+
+CAUSE = Cause(
+    name="unknown",
+    means="No cause could be established; the evidence is printed.",
+    holds=_holds,
+    remedy=_remedy,
+    lasting="Not known: arpwhy does not guess. The evidence shows what was read.",
+    field_reports=(),
+    shown_by="tests/kernel/test_node.py::test_source_rejected_is_not_guessed",
+)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of what is shown, which trace and replay share, and the sink they make."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from tracer.causes import CAUSES
+from tracer.notices import Line
+from tracer.output import Output
+from tracer.sinks import ONLY, SINKS, passes
+from tracer.sinks import Options as SinkOptions
+
+_OPTIONS = (
+    click.option(
+        "--format",
+        "form",
+        type=click.Choice(list(SINKS)),
+        default="text",
+        envvar="ARPWHY_FORMAT",
+        show_default=True,
+        help="Text for people, or a JSON object a line.",
+    ),
+    click.option(
+        "--only",
+        type=click.Choice(ONLY),
+        default="all",
+        envvar="ARPWHY_ONLY",
+        show_default=True,
+        help="Which lines to show.",
+    ),
+)
+
+
+def display_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def emitter(output: Output, form: str, only: str) -> Callable[[Line], None]:
+    """What writes a notice to the output, if it is to be shown."""
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    means = {cause.name: cause.means for cause in CAUSES}
+    sink = SINKS[form](SinkOptions(colour=colour, means=lambda reason: means.get(reason, "")))
+
+    def emit(notice: Line) -> None:
+        if passes(notice, only):
+            output.write(sink.line(notice))
+
+    return emit

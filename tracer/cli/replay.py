@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``arpwhy replay``: a recording through the same pipeline as a live trace."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from tracer.cli.display import display_options, emitter
+from tracer.cli.failure import fail, say
+from tracer.events import Stopped
+from tracer.output import Output, OutputError, OutputFailed
+from tracer.pipeline import Pipeline
+from tracer.recording import RecordingError, Truncated, read
+from tracer.stop import StopSignals
+
+
+@click.command(name="replay", short_help="A recording, replayed.")
+@click.argument("file", type=click.Path())
+@display_options
+def command(file: str, form: str, only: str) -> None:
+    """Show the recording FILE (arpwhy trace --write FILE) as the live trace showed it."""
+    with StopSignals() as stop:
+        output = Output(sys.stdout.fileno(), stop.fileno())
+        pipeline = Pipeline(emitter(output, form, only))
+        try:
+            _replay(file, pipeline, stop)
+            output.flush()
+        except RecordingError as error:
+            _deliver(output)
+            fail(str(error))
+        except OutputFailed as error:
+            fail(str(error))
+        except OutputError:
+            pass
+
+
+def _replay(file: str, pipeline: Pipeline, stop: StopSignals) -> None:
+    last = None
+    try:
+        for event in read(file):
+            if stop.received:
+                break
+            pipeline.feed(event)
+            last = event
+    except Truncated as error:
+        say(f"arpwhy: {error}; showing what is there")
+    if last is not None and not isinstance(last, Stopped):
+        pipeline.feed(Stopped(last.ts))
+
+
+def _deliver(output: Output) -> None:
+    """What was replayed before the fault is still worth reading."""
+    try:
+        output.flush()
+    except OutputError:
+        return

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``arpwhy trace``: a live trace."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from tracer.cli.display import display_options, emitter
+from tracer.cli.failure import fail, say
+from tracer.cli.shared import shared_options
+from tracer.events import Started
+from tracer.kernel.handover import LoadError
+from tracer.options import Options
+from tracer.output import Output, OutputError, OutputFailed
+from tracer.permission import missing_capabilities
+from tracer.pipeline import Pipeline
+from tracer.recording import RecordingError, Writer
+from tracer.run import Live
+from tracer.stop import StopSignals
+
+FLAGGED = 3
+
+
+@click.command(name="trace", short_help="A live trace.")
+@shared_options
+@display_options
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=0, min_open=True),
+    envvar="ARPWHY_DURATION",
+    metavar="SECONDS",
+    help="Stop after this time.",
+)
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    envvar="ARPWHY_COUNT",
+    metavar="N",
+    help="Stop after this many requests.",
+)
+@click.option(
+    "--write",
+    type=click.Path(dir_okay=False),
+    envvar="ARPWHY_WRITE",
+    metavar="FILE",
+    help="Also record to FILE, for arpwhy replay.",
+)
+@click.option(
+    "--fail-on-flag",
+    is_flag=True,
+    envvar="ARPWHY_FAIL_ON_FLAG",
+    help="Exit with status 3 if a flag was raised.",
+)
+def command(
+    options: Options,
+    form: str,
+    only: str,
+    duration: float | None,
+    count: int | None,
+    write: str | None,
+    fail_on_flag: bool,
+) -> None:
+    """Show every ARP request on the traced interfaces, as the kernel judges it.
+
+    A request that gets no reply raises a flag with its cause and the mend; the next
+    one that is answered clears it. Ctrl-C ends the trace with a summary.
+    """
+    if missing := missing_capabilities():
+        fail(f"no permission to trace: run as root, or with {' and '.join(missing)}")
+    with StopSignals() as stop, _recording(write) as recording:
+        live = Live(options)
+        try:
+            started = live.start()
+        except LoadError as error:
+            fail(str(error))
+        try:
+            flags_raised = _trace(live, started, stop, form, only, duration, count, recording)
+        finally:
+            live.close()
+    sys.exit(FLAGGED if fail_on_flag and flags_raised else 0)
+
+
+def _trace(
+    live: Live,
+    started: Started,
+    stop: StopSignals,
+    form: str,
+    only: str,
+    duration: float | None,
+    count: int | None,
+    recording: Writer | None,
+) -> int:
+    """Run until the end; gives the number of flags raised."""
+    output = Output(sys.stdout.fileno(), stop.fileno())
+    pipeline = Pipeline(
+        emitter(output, form, only),
+        order=live.investigator.order,
+        recording=recording,
+        count=count,
+    )
+    try:
+        pipeline.feed(started)
+        output.flush()
+        _announce(live, started)
+        live.run(pipeline, output, stop.fileno(), duration)
+        live.finish(pipeline)
+        output.flush()
+    except OutputFailed as error:
+        fail(str(error))
+    except OutputError:
+        live.finish(pipeline)  # the recording and the exit status are still wanted
+    except RecordingError as error:
+        fail(str(error))
+    return pipeline.flags_raised
+
+
+def _announce(live: Live, started: Started) -> None:
+    options = live.options
+    globs = " ".join(options.globs)
+    if options.engine is None:
+        for engine, why in live.session.passed_over:
+            say(f"arpwhy: the {engine} engine cannot run here: {why}")
+    if not started.interfaces and not options.all_netns:
+        say(f"arpwhy: no interface matches {globs} yet: waiting for one to appear")
+    count = len(started.interfaces)
+    where = "all namespaces" if options.all_netns else f"{count} interface{'s'[: count != 1]}"
+    say(
+        f"tracing {globs} ({where}) for {' '.join(started.targets)},"
+        f" engine {started.engine}; ^C ends it"
+    )
+
+
+@contextlib.contextmanager
+def _recording(path: str | None) -> Iterator[Writer | None]:
+    if path is None:
+        yield None
+        return
+    try:
+        file = Path(path).open("wb")
+    except OSError as error:
+        fail(f"cannot write {path}: {error.strerror}")
+    with Writer(file, path) as writer:
+        yield writer

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the kernel side's bytes to events. The layout is that of bpf/event.h."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+
+from tracer.events import Event, Evidence, Neighbour, Request, Verdict
+from tracer.kernel import source
+from tracer.kernel.functions import Functions
+from tracer.kernel.layout import Header
+
+_VERDICTS = {
+    "VERDICT_ANSWERED": Verdict.ANSWERED,
+    "VERDICT_UNANSWERED": Verdict.UNANSWERED,
+    "VERDICT_DEFERRED": Verdict.DEFERRED,
+    "VERDICT_IGNORED": Verdict.IGNORED,
+}
+
+# include/uapi/linux/neighbour.h, NUD_*
+NUD_NAMES = {
+    0x00: "none",
+    0x01: "incomplete",
+    0x02: "reachable",
+    0x04: "stale",
+    0x08: "delay",
+    0x10: "probe",
+    0x20: "failed",
+    0x40: "noarp",
+    0x80: "permanent",
+}
+
+_NOTHING: Evidence = {}
+
+
+def wall_offset() -> int:
+    """Nanoseconds from CLOCK_MONOTONIC, which BPF reads, to the wall clock."""
+    return time.time_ns() - time.monotonic_ns()
+
+
+def address(network_order: int) -> str:
+    return socket.inet_ntoa(struct.pack("=I", network_order))
+
+
+class Decoder:
+    """Decodes samples of the ring buffer.
+
+    ``drop_reasons``: this kernel's numbers and names. ``offset``: see
+    :func:`wall_offset`; the owner keeps it true.
+    """
+
+    def __init__(self, drop_reasons: dict[int, str], functions: Functions) -> None:
+        header = Header.parse((source.directory() / "event.h").read_text())
+        self.header = header
+        self._request = header.structs["request_event"]
+        self._neighbour = header.structs["neighbour_event"]
+        enums = header.enums
+        self.verdicts = {enums["verdict"][name]: v for name, v in _VERDICTS.items()}
+        self._kind_request = enums["event_kind"]["EVENT_REQUEST"]
+        self._unseen = enums["neighbour_state"]["NEIGHBOUR_UNSEEN"]
+        self._dropped = {
+            enums["dropped"]["DROPPED_REQUEST"]: "request",
+            enums["dropped"]["DROPPED_REPLY"]: "reply",
+        }
+        self._drop_reasons = drop_reasons
+        self._functions = functions
+        self.offset = wall_offset()
+
+    def event(self, sample: bytes) -> Event:
+        if int.from_bytes(sample[:4], _BYTE_ORDER) == self._kind_request:
+            return self._decode_request(sample)
+        return self._decode_neighbour(sample)
+
+    def _decode_request(self, sample: bytes) -> Request:
+        raw = self._request.unpack(sample)
+        return Request(
+            ts=raw.ts + self.offset,
+            netns=raw.netns,
+            ifindex=raw.ifindex,
+            device=raw.device,
+            interface=raw.interface,
+            sender_ip=address(raw.sender_ip),
+            sender_mac=raw.sender_mac.hex(":"),
+            target_ip=address(raw.target_ip),
+            verdict=self.verdicts[raw.verdict],
+            latency_ns=raw.latency_ns or None,
+            late=bool(raw.late),
+            evidence=self._evidence(raw) if raw.dropped else _NOTHING,
+        )
+
+    def _evidence(self, raw: tuple[object, ...]) -> Evidence:
+        evidence: dict[str, str | int | bool | None] = {"dropped": self._dropped[raw.dropped]}
+        if reason := self._drop_reasons.get(raw.drop_reason):
+            evidence["drop_reason"] = reason
+        evidence["drop_function"] = self._functions.name(raw.drop_location)
+        return evidence
+
+    def _decode_neighbour(self, sample: bytes) -> Neighbour:
+        raw = self._neighbour.unpack(sample)
+        return Neighbour(
+            ts=raw.ts + self.offset,
+            netns=raw.netns,
+            ifindex=raw.ifindex,
+            device=raw.device,
+            interface=raw.interface,
+            ip=address(raw.ip),
+            old_state=None if raw.old_state == self._unseen else nud_name(raw.old_state),
+            new_state=nud_name(raw.new_state),
+            mac=raw.mac.hex(":") if any(raw.mac) else None,
+        )
+
+
+def nud_name(state: int) -> str:
+    return NUD_NAMES.get(state, f"{state:#04x}")

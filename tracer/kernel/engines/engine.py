@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an engine is: a C file, and its hooks in the order in which to attach them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tracer.kernel.btf import Btf
+from tracer.kernel.symbols import Symbols
+
+
+class Kind(StrEnum):
+    """The kinds of hook, and of program, that bcc attaches for us."""
+
+    RAW_TRACEPOINT = "raw_tracepoint"
+    FENTRY = "fentry"
+    FEXIT = "fexit"
+    KPROBE = "kprobe"
+    KRETPROBE = "kretprobe"
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """``program`` in the C file runs at ``place``: a tracepoint or a kernel function."""
+
+    kind: Kind
+    place: str
+    program: str
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One way to see the ARP path.
+
+    ``hooks`` ends with the one at which a request begins: attached last and detached
+    first, no request is ever seen to begin that cannot be seen to end.
+    ``helpers`` are programs that are run by the runner and attached nowhere.
+    ``why_not`` gives None, or one line on why the engine cannot run here; whether the
+    hooks can really be attached, only attaching them tells.
+    """
+
+    name: str
+    source: str
+    hooks: tuple[Hook, ...]
+    why_not: Callable[[Btf, Symbols], str | None]
+    helpers: tuple[str, ...] = ()
+
+
+def raw_tracepoint(place: str, program: str | None = None) -> Hook:
+    return Hook(Kind.RAW_TRACEPOINT, place, program or f"raw_tracepoint__{place}")
+
+
+# In every engine. neigh_update comes before a change, to know the old state; the other
+# neigh tracepoints after it. They are there since 5.0 (include/trace/events/neigh.h).
+COMMON = (
+    raw_tracepoint("kfree_skb"),
+    raw_tracepoint("neigh_update", "neighbour_changes"),
+    raw_tracepoint("neigh_update_done", "neighbour_changes"),
+    raw_tracepoint("neigh_timer_handler", "neighbour_changes"),
+    raw_tracepoint("neigh_event_send_done", "neighbour_changes"),
+    raw_tracepoint("neigh_event_send_dead", "neighbour_changes"),
+    raw_tracepoint("neigh_cleanup_and_release", "neighbour_goes"),
+)
+
+# The ARP path for function probes: net/ipv4/arp.c, pneigh_enqueue in net/core/neighbour.c.
+FUNCTIONS = ("arp_rcv", "arp_process", "arp_xmit", "pneigh_enqueue")
+
+
+def missing_function(symbols: Symbols) -> str | None:
+    missing = [name for name in FUNCTIONS if not symbols.has(name)]
+    return f"the kernel has no function {missing[0]} to probe" if missing else None

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kprobes and kretprobes on the ARP path: nothing on the data path."""
+
+from __future__ import annotations
+
+from tracer.kernel.btf import Btf
+from tracer.kernel.engines.engine import COMMON, Engine, Hook, Kind, missing_function
+from tracer.kernel.symbols import Symbols
+
+
+def _entry(function: str) -> Hook:
+    return Hook(Kind.KPROBE, function, f"enter_{function}")
+
+
+def _exit(function: str) -> Hook:
+    return Hook(Kind.KRETPROBE, function, f"leave_{function}")
+
+
+def _why_not(btf: Btf, symbols: Symbols) -> str | None:
+    return missing_function(symbols)
+
+
+ENGINE = Engine(
+    name="kprobe",
+    source="kprobe.c",
+    hooks=(
+        *COMMON,
+        _exit("arp_process"),
+        _exit("arp_rcv"),
+        _entry("arp_xmit"),
+        _entry("pneigh_enqueue"),
+        _entry("arp_process"),
+        _entry("arp_rcv"),
+    ),
+    why_not=_why_not,
+)

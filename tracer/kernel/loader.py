@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loading process: compiles and attaches, hands over the descriptors, and ends.
+
+It runs as a child (``python -m tracer.kernel.loader FD``) so that the compiler's 100 MB
+never weigh on the process that traces. Programs, maps and links live as long as somebody
+holds their descriptors: the parent alone, after this, and nobody if that is killed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tracer.kernel import headers, source
+from tracer.kernel.btf import Btf, BtfError
+from tracer.kernel.engines import fentry, kprobe, tracepoint
+from tracer.kernel.engines.engine import Engine, Hook, Kind
+from tracer.kernel.functions import DROPPING
+from tracer.kernel.handover import Loaded, LoadError, Order
+from tracer.kernel.symbols import Symbols
+
+ENGINES = {each.name: each for each in (fentry.ENGINE, kprobe.ENGINE, tracepoint.ENGINE)}
+MAPS = ("events", "statistics", "counts", "rounds")
+
+RING_PAGES = 512  # 2 MiB: 16,000 requests that wait to be read
+COUNT_ROWS = 32768  # an interface takes one or two
+
+_MOST_SLOTS = 64  # the verifier walks through each
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    # If the parent dies while we compile, nobody else would end us.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C in a terminal: the parent decides
+    with socket.socket(fileno=int(sys.argv[1])) as parent:
+        order = Order(**json.loads(_read_line(parent)))
+        descriptors: list[int] = []
+        try:
+            loaded, descriptors = load(order)
+            reply = asdict(loaded)
+        except (LoadError, BtfError) as error:
+            reply = {"error": str(error)}
+        socket.send_fds(parent, [json.dumps(reply).encode() + b"\n"], descriptors)
+    # Not sys.exit: bcc's clean-up would detach what we have just handed over.
+    os._exit(0)
+
+
+def _read_line(parent: socket.socket) -> bytes:
+    with parent.makefile("rb") as stream:
+        return stream.readline()
+
+
+def load(order: Order) -> tuple[Loaded, list[int]]:
+    """Load the first engine that can run. Raises LoadError with the reason of each."""
+    btf = Btf.load(order.btf) if order.btf else Btf.load()
+    symbols = Symbols.load()
+    with tempfile.TemporaryDirectory(prefix="arpwhy-") as directory:
+        os.environ["BCC_KERNEL_SOURCE"] = str(headers.write_tree(Path(directory)))
+        bcc = _import_bcc()
+        definitions = _definitions(order, btf, symbols)
+        passed_over: list[tuple[str, str]] = []
+        for engine in (ENGINES[name] for name in order.engines):
+            why = engine.why_not(btf, symbols)
+            if why is None:
+                try:
+                    names, descriptors = _attach(bcc, engine, definitions)
+                except LoadError as error:
+                    why = str(error)
+                else:
+                    loaded = Loaded(
+                        engine.name,
+                        tuple(passed_over),
+                        tuple(names),
+                        {str(n): name for n, name in headers.enum_names(btf).items()},
+                        (),
+                    )
+                    return loaded, descriptors
+            passed_over.append((engine.name, why))
+    raise LoadError("; ".join(f"engine {name} cannot run: {why}" for name, why in passed_over))
+
+
+def _import_bcc() -> Any:
+    try:
+        import bcc  # noqa: PLC0415
+    except ImportError as error:
+        if error.name not in (None, "bcc"):
+            raise
+        raise LoadError(
+            "bcc's Python module is not installed: apt-get install python3-bpfcc "
+            "(Debian, Ubuntu) or dnf install python3-bcc (Fedora, RHEL)"
+        ) from None
+
+    class Module(bcc.BPF):  # type: ignore[misc, name-defined]
+        def _trace_autoload(self) -> None:
+            """Nothing: we attach in an order of our own."""
+
+    Module.lib = bcc.lib
+    return Module
+
+
+def _definitions(order: Order, btf: Btf, symbols: Symbols) -> str:
+    """The C that goes before the engine's own: this kernel's structs, these filters."""
+    macros = {
+        "RING_PAGES": str(RING_PAGES),
+        "COUNT_ROWS": str(COUNT_ROWS),
+        "SLOTS": str(_slots()),
+        "NAME_TRACED(name)": f"({order.name_macro})",
+        "NETNS_TRACED(inode)": f"({order.netns_macro})",
+        "TARGET_TRACED(ip)": f"({order.target_macro})",
+        "SOCK_RFREE": f"{symbols.address('sock_rfree') or 0:#x}ull",
+        **headers.feature_defines(btf),
+    }
+    lines = [f"#define {name} {value}" for name, value in macros.items()]
+    return "\n".join((headers.struct_definitions(btf), *lines, ""))
+
+
+def _slots() -> int:
+    """For the tracepoint engine: a power of 2 above gro_normal_batch.
+
+    The kernel announces a list of up to so many packets before it processes the first
+    (net/core/dev.c, __netif_receive_skb_list_core).
+    """
+    try:
+        batch = int(Path("/proc/sys/net/core/gro_normal_batch").read_text())
+    except (OSError, ValueError):
+        batch = 8
+    return 1 << max(4, min(batch, _MOST_SLOTS - 1).bit_length())
+
+
+def _attach(module: Any, engine: Engine, definitions: str) -> tuple[list[str], list[int]]:
+    try:
+        bpf = module(text=definitions + source.assemble(engine.source), cflags=["-w"])
+    except Exception as error:
+        raise LoadError(f"bcc cannot compile {engine.source}: {error}") from error
+    lib = module.lib
+    names: list[str] = []
+    descriptors: list[int] = []
+    for name in MAPS:
+        names.append(f"map {name}")
+        descriptors.append(lib.bpf_table_fd(bpf.module, name.encode()))
+    for name in engine.helpers:
+        names.append(f"program {name}")
+        descriptors.append(_program(bpf, name, Kind.RAW_TRACEPOINT))
+    programs = [_program(bpf, hook.program, hook.kind) for hook in engine.hooks]
+    attached: list[int] = []
+    try:
+        for hook, program in zip(engine.hooks, programs, strict=True):
+            attached.append(_attach_hook(lib, hook, program))
+    except LoadError:
+        for descriptor in reversed(attached):
+            os.close(descriptor)
+        raise
+    names += [f"link {hook.kind} {hook.place}" for hook in engine.hooks]
+    return names, descriptors + attached
+
+
+def _program(bpf: Any, name: str, kind: Kind) -> int:
+    types = {
+        Kind.RAW_TRACEPOINT: bpf.RAW_TRACEPOINT,
+        Kind.FENTRY: bpf.TRACING,
+        Kind.FEXIT: bpf.TRACING,
+        Kind.KPROBE: bpf.KPROBE,
+        Kind.KRETPROBE: bpf.KPROBE,
+    }
+    try:
+        return int(bpf.load_func(name.encode(), types[kind]).fd)
+    except Exception as error:
+        raise LoadError(f"the kernel refuses the {kind} program {name}: {error}") from error
+
+
+def _attach_hook(lib: Any, hook: Hook, program: int) -> int:
+    place = hook.place.encode()
+    match hook.kind:
+        case Kind.RAW_TRACEPOINT:
+            descriptor = lib.bpf_attach_raw_tracepoint(program, place)
+        case Kind.FENTRY | Kind.FEXIT:
+            descriptor = lib.bpf_attach_kfunc(program)
+        case Kind.KPROBE | Kind.KRETPROBE:
+            returns = hook.kind is Kind.KRETPROBE
+            name = b"arpwhy_%d_%s_%s" % (os.getpid(), hook.kind.encode(), place)
+            descriptor = lib.bpf_attach_kprobe(program, int(returns), name, place, 0, 0)
+    if descriptor < 0:
+        why = os.strerror(ctypes.get_errno())
+        raise LoadError(f"the kernel does not let a {hook.kind} attach to {hook.place}: {why}")
+    return int(descriptor)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one look at the node read. Plain data: the causes judge it, tests write it."""
+
+from __future__ import annotations
+
+import errno as errnos
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RouteAnswer:
+    """The kernel's answer to a route question, or its refusal.
+
+    ``errno`` is 0 when ``ok``. ``type`` is the route's kind by iproute2's name
+    (``unicast``, ``local``, ...). ``gateway`` is None for a route on the link.
+    """
+
+    ok: bool
+    errno: int = 0
+    out_interface: str | None = None
+    out_ifindex: int | None = None
+    type: str | None = None
+    table: int | None = None
+    gateway: str | None = None
+
+    @property
+    def error(self) -> str | None:
+        """The errno's name, such as ENETUNREACH; None when ``ok``."""
+        return None if self.ok else errnos.errorcode.get(self.errno, str(self.errno))
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The node as one look saw it. None: could not be read, ``failures`` says why.
+
+    Sysctls are the interface's own values unless named ``all``; the kernel's effective
+    proxy_arp is the interface's OR all's, its rp_filter the larger of both, its
+    forwarding the interface's alone (include/linux/inetdevice.h).
+
+    ``route`` is the answer to what arp_process itself asks, ip_route_input_noref: the
+    target from the sender through the interface. ``route_from_node`` asks for the target
+    alone, as the node's own traffic would; only asked where ``route`` is ambiguous.
+    ``refused_by`` is the route or rule that refuses the target, as ``ip`` would name it
+    after ``ip route del`` or ``ip rule del``, where one was found.
+    ``netns_path`` is a file to enter another network namespace by; None: the caller's.
+    """
+
+    netns: int
+    ifindex: int
+    interface: str
+    sender_ip: str
+    target_ip: str
+    netns_path: str | None = None
+    proxy_arp_interface: int | None = None
+    proxy_arp_all: int | None = None
+    forwarding: int | None = None
+    ip_forward: int | None = None
+    rp_filter_interface: int | None = None
+    rp_filter_all: int | None = None
+    route: RouteAnswer | None = None
+    route_from_node: RouteAnswer | None = None
+    refused_by: str | None = None
+    failures: tuple[str, ...] = ()
+
+    def evidence(self) -> dict[str, str | int | bool]:
+        """What was read, flat; what was not is left out, and ``unread`` tells why."""
+        seen: dict[str, str | int | bool | None] = {
+            "netns_path": self.netns_path,
+            "proxy_arp": self.proxy_arp_interface,
+            "proxy_arp_all": self.proxy_arp_all,
+            "forwarding": self.forwarding,
+            "ip_forward": self.ip_forward,
+            "rp_filter": self.rp_filter_interface,
+            "rp_filter_all": self.rp_filter_all,
+        }
+        if self.route is not None:
+            seen["route_question"] = (
+                f"ip route get {self.target_ip} from {self.sender_ip} iif {self.interface}"
+            )
+            seen["route_ok"] = self.route.ok
+            seen["route_error"] = self.route.error
+            seen["route_type"] = self.route.type
+            seen["route_out"] = self.route.out_interface
+            seen["route_gateway"] = self.route.gateway
+            seen["route_table"] = self.route.table
+        if self.route_from_node is not None:
+            seen["route_from_node_ok"] = self.route_from_node.ok
+            seen["route_from_node_error"] = self.route_from_node.error
+        seen["refused_by"] = self.refused_by
+        seen["unread"] = "; ".join(self.failures) or None
+        return {name: value for name, value in seen.items() if value is not None}

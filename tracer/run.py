@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A live trace: the kernel side, links, causes and time, all into one pipeline."""
+
+from __future__ import annotations
+
+import fnmatch
+import platform
+import select
+import time
+from collections.abc import Callable
+
+from tracer import __version__
+from tracer.events import (
+    CauseFound,
+    Counters,
+    LinkGone,
+    Lost,
+    Request,
+    Started,
+    Stopped,
+    Tick,
+    Verdict,
+)
+from tracer.expiry import Expiry
+from tracer.investigator import Investigator
+from tracer.kernel.libbpf import Ring
+from tracer.kernel.session import Loading, Session
+from tracer.node.links import LinkWatch
+from tracer.notices import Investigate
+from tracer.options import Options
+from tracer.output import Output
+from tracer.pipeline import Pipeline
+
+# How often to look for lost events and standing rounds.
+_TEND_NS = 250_000_000
+# Batches of events after which the other descriptors get their turn.
+_BATCHES = 8
+
+
+class Live:
+    """One live trace, from loading to the last event.
+
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._names: dict[str, bool] = {}
+        self._expiry = Expiry()
+
+    def start(self) -> Started:
+        """Load, attach and look round. Tracing has begun when this returns.
+
+        Raises LoadError with one line on why it cannot.
+        """
+        options = self.options
+        loading = Loading(options.order())
+        # While the compiler works; it takes longest.
+        self.links = LinkWatch(options.globs, time.time_ns)
+        self.investigator = Investigator(_prepare_to_investigate)
+        self.session: Session = loading.session()
+        self._existing = self.links.existing()
+        return Started(
+            ts=time.time_ns(),
+            version=__version__,
+            engine=self.session.engine,
+            kernel=platform.release(),
+            interfaces=tuple(sorted(link.interface for link in self._existing)),
+            targets=options.target_names,
+        )
+
+    def run(
+        self, pipeline: Pipeline, output: Output, stop_fd: int, duration_s: float | None
+    ) -> None:
+        """Feed events until it is to end: a signal, the duration, the count, no reader."""
+        now = time.time_ns()
+        end = None if duration_s is None else now + round(duration_s * 1e9)
+        next_tend = now + _TEND_NS
+        for link in self._existing:
+            pipeline.feed(link)
+        poll = select.poll()
+        for fd in (self.session.fileno(), self.links.fileno(), self.investigator.fileno()):
+            poll.register(fd, select.POLLIN)
+        poll.register(stop_fd, select.POLLIN)
+        poll.register(output.fileno(), 0)
+        while True:
+            output.flush()
+            wake_at = (next_tend, end, pipeline.state.deadline(), self._expiry.next_due())
+            wait_ns = min(at for at in wake_at if at is not None) - time.time_ns()
+            ready = dict(poll.poll(max(0.0, wait_ns / 1e6)))
+            now = time.time_ns()
+            if stop_fd in ready or output.closed_by_reader():
+                return
+            self._feed_links(pipeline)
+            self._feed_requests(pipeline)
+            for answer in self.investigator.answers():
+                pipeline.feed(answer)
+            deadline = pipeline.state.deadline()
+            if deadline is not None and deadline <= now:
+                pipeline.feed(Tick(now))
+            if now >= next_tend:
+                next_tend = now + _TEND_NS
+                self._tend(pipeline)
+            for request in self._expiry.due(now):
+                self.session.expire(
+                    request.device, request.sender_ip, request.target_ip, request.ts + 1
+                )
+            if pipeline.full or (end is not None and now >= end):
+                return
+
+    def finish(self, pipeline: Pipeline) -> None:
+        """Detach, and feed what was still on its way, the exact counts, and the end."""
+        self.session.detach()
+        while self._feed_requests(pipeline):
+            pass
+        self._feed_lost(pipeline)
+        if not pipeline.full:  # or the kernel has counted more than was asked for
+            pipeline.feed(self._counters())
+        pipeline.feed(Stopped(time.time_ns()))
+
+    def close(self) -> None:
+        self.session.close()
+        self.links.close()
+        self.investigator.close()
+
+    def _traced(self, interface: str) -> bool:
+        """The kernel side matches the globs' beginnings only."""
+        known = self._names.get(interface)
+        if known is None:
+            known = any(fnmatch.fnmatchcase(interface, glob) for glob in self.options.globs)
+            self._names[interface] = known
+        return known
+
+    def _feed_requests(self, pipeline: Pipeline) -> bool:
+        """Feed what the ring holds, to a bound. Says whether there was anything."""
+        some = False
+        for _ in range(_BATCHES):
+            events = self.session.read()
+            for event in events:
+                if not self._traced(event.interface):
+                    continue
+                pipeline.feed(event)
+                if (
+                    self.session.expires
+                    and isinstance(event, Request)
+                    and event.verdict is Verdict.DEFERRED
+                ):
+                    self._expiry.add(event)
+            some = some or bool(events)
+            if len(events) < Ring.BATCH:
+                break
+        return some
+
+    def _feed_links(self, pipeline: Pipeline) -> None:
+        for event in self.links.read():
+            if isinstance(event, LinkGone):
+                self._names.pop(event.interface, None)
+            pipeline.feed(event)
+
+    def _tend(self, pipeline: Pipeline) -> None:
+        self.session.tend()
+        if self._feed_lost(pipeline):
+            pipeline.feed(self._counters())
+
+    def _feed_lost(self, pipeline: Pipeline) -> bool:
+        lost = self.session.lost()
+        if lost:
+            pipeline.feed(Lost(time.time_ns(), lost))
+        return bool(lost)
+
+    def _counters(self) -> Counters:
+        """The kernel's counts of the interfaces that the globs name."""
+        counters = self.session.counters()
+        rows = tuple(row for row in counters.interfaces if self._traced(row.interface))
+        return Counters(counters.ts, rows)
+
+
+def _prepare_to_investigate() -> Callable[[Investigate], CauseFound]:
+    """Runs on the investigator's thread: pyroute2 takes its time to import."""
+    from tracer.causes import establish  # noqa: PLC0415
+    from tracer.node.looker import Looker  # noqa: PLC0415
+
+    looker = Looker()
+
+    def investigate(order: Investigate) -> CauseFound:
+        look = looker.look(
+            order.netns, order.ifindex, order.interface, order.sender_ip, order.target_ip
+        )
+        finding = establish(look)
+        return CauseFound(
+            ts=time.time_ns(),
+            netns=order.netns,
+            ifindex=order.ifindex,
+            target_ip=order.target_ip,
+            reason=finding.reason,
+            confidence=finding.confidence,
+            remedy=finding.remedy,
+            evidence={**order.evidence, **finding.evidence},
+        )
+
+    return investigate

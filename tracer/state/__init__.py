@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pure state: events in, notices out. No I/O, no clock of its own."""
+
+from tracer.state.core import State
+from tracer.state.views import FlagView, HistogramView, InterfaceView, NeighbourView, Totals
+
+__all__ = ["FlagView", "HistogramView", "InterfaceView", "NeighbourView", "State", "Totals"]

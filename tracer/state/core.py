@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The state of a run. The same events give the same notices, live or replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tracer.events import (
+    CauseFound,
+    Counters,
+    Event,
+    InterfaceCount,
+    LinkGone,
+    LinkSeen,
+    Lost,
+    Neighbour,
+    Request,
+    Started,
+    Stopped,
+    Tick,
+    Verdict,
+)
+from tracer.notices import LostNotice, NeighbourNotice, Notice, StartNotice, StopNotice
+from tracer.state.flags import Flags, Observe, request_notice
+from tracer.state.interface import Interface
+from tracer.state.interfaces import LINK_LAG_NS, Interfaces, Key
+from tracer.state.run import Run
+from tracer.state.tally import Tally, apply, change_by, take_over
+from tracer.state.views import FlagView, HistogramView, InterfaceView, Totals
+
+ANSWERED = Verdict.ANSWERED
+UNANSWERED = Verdict.UNANSWERED
+
+
+class State:
+    """Fed with events, in the order they were read; tells what is to be said and done.
+
+    ``observe`` reads a reason out of a request's own evidence (confidence "observed");
+    where it gives one, no look at the node is ordered.
+    """
+
+    def __init__(self, observe: Observe | None = None) -> None:
+        self._run = Run()
+        self._flags = Flags(self._run, observe)
+        self._interfaces = Interfaces()
+        self._live = self._interfaces.live
+        self._handlers: dict[type, Callable[[Any, list[Notice]], None]] = {
+            Started: self._started,
+            Request: self._request,
+            Neighbour: self._neighbour,
+            Lost: self._lost,
+            Counters: self._counters,
+            LinkSeen: self._link_seen,
+            LinkGone: self._link_gone,
+            CauseFound: self._cause_found,
+            Tick: self._tick,
+            Stopped: self._stopped,
+        }
+
+    def feed(self, event: Event) -> list[Notice]:
+        out: list[Notice] = []
+        deadline = self._flags.deadline
+        if deadline is not None and event.ts >= deadline:
+            self._flags.expire(event.ts, out)
+        self._handlers[type(event)](event, out)
+        return out
+
+    def deadline(self) -> int | None:
+        """The ts at which a Tick is wanted next, or None."""
+        return self._flags.deadline
+
+    def totals(self) -> Totals:
+        return self._run.view()
+
+    def latency(self) -> HistogramView:
+        """Of all replies of the run."""
+        return self._run.latency.view()
+
+    def interfaces(self) -> tuple[InterfaceView, ...]:
+        """The live ones, in the order in which they appeared."""
+        return tuple(interface.view() for interface in self._live.values())
+
+    def flags(self) -> tuple[FlagView, ...]:
+        return tuple(flag for i in self._live.values() for flag in i.flags())
+
+    def _started(self, event: Started, out: list[Notice]) -> None:
+        self._run.started_ts = event.ts
+        out.append(
+            StartNotice(
+                ts=event.ts,
+                version=event.version,
+                engine=event.engine,
+                kernel=event.kernel,
+                interfaces=event.interfaces,
+                targets=event.targets,
+            )
+        )
+
+    def _request(self, event: Request, out: list[Notice]) -> None:
+        run = self._run
+        verdict = event.verdict
+        interface = self._live.get((event.netns, event.ifindex))
+        if interface is None or interface.device != event.device:
+            interface = self._whose(event, out)
+            if interface is None:
+                self._stray_request(event, out)
+                return
+        tally = interface.tally
+        if event.interface != interface.name:
+            interface.named(event.interface, event.ts)
+        interface.last_seen_ts = max(interface.last_seen_ts, event.ts)
+
+        if verdict is ANSWERED:
+            if event.late or event.ts <= tally.ahead_ts:
+                change = change_by(tally, event)
+                apply(tally, change)
+                apply(run.tally, change)
+            else:  # The healthy case, which must be cheap.
+                tally.answered += 1
+                run.tally.answered += 1
+            interface.last_answered_ts = max(interface.last_answered_ts, event.ts)
+            if event.latency_ns is not None:
+                interface.latency.observe(event.latency_ns)
+                run.latency.observe(event.latency_ns)
+            out.append(request_notice(event, None, None))
+            if interface.incidents:
+                self._flags.answered(interface, event, out)
+            return
+
+        change = change_by(tally, event)
+        apply(tally, change)
+        apply(run.tally, change)
+        if verdict is UNANSWERED:
+            interface.last_unanswered_ts = max(interface.last_unanswered_ts, event.ts)
+            self._flags.unanswered(interface, event, change.unanswered > 0, out)
+        else:
+            out.append(request_notice(event, None, None))
+
+    def _whose(self, event: Request | Neighbour, out: list[Notice]) -> Interface | None:
+        """The interface of an event; None if that one is gone already."""
+        key = (event.netns, event.ifindex)
+        if self._interfaces.stray(key, event.device, event.ts) is not None:
+            return None
+        return self._enter(key, event.device, event.interface, event.ts, out)
+
+    def _enter(self, key: Key, device: int, name: str, ts: int, out: list[Notice]) -> Interface:
+        """The live interface with this index, new if there is none or another device's."""
+        interface = self._live.get(key)
+        if interface is None:
+            return self._interfaces.enter(key, device, name, ts)
+        if device in (0, interface.device):
+            return interface
+        if interface.device == 0:
+            self._interfaces.identify(interface, device)
+            return interface
+        self._leave(interface, ts, out)
+        interface = self._interfaces.enter(key, device, name, ts)
+        interface.taken_over_ts = ts
+        return interface
+
+    def _leave(self, interface: Interface, ts: int, out: list[Notice]) -> None:
+        self._flags.vanished(interface, ts, out)
+        self._interfaces.leave(interface, ts)
+
+    def _stray_request(self, event: Request, out: list[Notice]) -> None:
+        tally = self._interfaces.stray((event.netns, event.ifindex), event.device, event.ts)
+        change = change_by(tally or Tally(), event)
+        if tally is not None:
+            apply(tally, change)
+        apply(self._run.tally, change)
+        self._run.attribute(None, change.unanswered)
+        if event.verdict is ANSWERED and event.latency_ns is not None:
+            self._run.latency.observe(event.latency_ns)
+        out.append(request_notice(event, None, None))
+
+    def _neighbour(self, event: Neighbour, out: list[Notice]) -> None:
+        interface = self._live.get((event.netns, event.ifindex))
+        if interface is None or interface.device != event.device:
+            interface = self._whose(event, out)
+        old_state = event.old_state
+        if interface is not None:
+            interface.named(event.interface, event.ts)
+            if old_state is None and event.ip in interface.neighbours:
+                old_state = interface.neighbours[event.ip][0]
+            if event.new_state == "none":
+                interface.neighbours.pop(event.ip, None)
+            else:
+                interface.neighbours[event.ip] = (event.new_state, event.mac)
+        if old_state == event.new_state:
+            return
+        self._run.entered(event.new_state)
+        if interface is not None and event.new_state == "failed":
+            interface.neighbour_failures += 1
+        out.append(
+            NeighbourNotice(
+                ts=event.ts,
+                interface=event.interface,
+                ifindex=event.ifindex,
+                netns=event.netns,
+                ip=event.ip,
+                old_state=old_state,
+                new_state=event.new_state,
+                mac=event.mac,
+            )
+        )
+
+    def _lost(self, event: Lost, out: list[Notice]) -> None:
+        if event.count > 0:
+            self._run.lost += event.count
+            out.append(LostNotice(event.ts, event.count))
+
+    def _counters(self, event: Counters, out: list[Notice]) -> None:
+        for row in event.interfaces:
+            self._row(event.ts, row, out)
+
+    def _row(self, ts: int, row: InterfaceCount, out: list[Notice]) -> None:
+        key = (row.netns, row.ifindex)
+        newest = max(row.last_answered_ts, row.last_unanswered_ts)
+        gone = self._interfaces.stray(key, row.device, newest)
+        live = self._live.get(key)
+        other = (
+            live is not None and 0 not in (row.device, live.device) and row.device != live.device
+        )
+        if gone is None and live is not None and other and newest <= live.last_seen_ts:
+            # A device that was gone before this one came, all its events lost.
+            gone = Tally()
+            self._interfaces.depart(key, row.device, gone, newest)
+        if gone is not None:
+            change = take_over(gone, ts, row)
+            apply(self._run.tally, change)
+            self._run.attribute(None, change.unanswered)
+            return
+        interface = self._enter(key, row.device, row.interface, ts, out)
+        change = take_over(interface.tally, ts, row)
+        apply(self._run.tally, change)
+        self._flags.counted_by_kernel(interface, row, ts, change.unanswered, out)
+        interface.last_answered_ts = max(interface.last_answered_ts, row.last_answered_ts)
+        interface.last_unanswered_ts = max(interface.last_unanswered_ts, row.last_unanswered_ts)
+        interface.last_seen_ts = max(interface.last_seen_ts, newest)
+
+    def _link_seen(self, event: LinkSeen, out: list[Notice]) -> None:
+        interface = self._enter((event.netns, event.ifindex), 0, event.interface, event.ts, out)
+        interface.named(event.interface, event.ts)
+        # Links are told in order: had the old one's end been due, it would have come.
+        interface.taken_over_ts = -1
+
+    def _link_gone(self, event: LinkGone, out: list[Notice]) -> None:
+        interface = self._live.get((event.netns, event.ifindex))
+        if interface is None:
+            return
+        since = interface.taken_over_ts
+        if since >= 0 and event.ts - since < LINK_LAG_NS:
+            # The event path was faster: this is the end of the one it replaced.
+            interface.taken_over_ts = -1
+            return
+        self._leave(interface, event.ts, out)
+
+    def _cause_found(self, event: CauseFound, out: list[Notice]) -> None:
+        interface = self._live.get((event.netns, event.ifindex))
+        if interface is not None:
+            self._flags.found(interface, event, out)
+
+    def _tick(self, event: Tick, out: list[Notice]) -> None:
+        """Time alone: what is due was said before the event was looked at."""
+
+    def _stopped(self, event: Stopped, out: list[Notice]) -> None:
+        self._flags.stop(event.ts, out)
+        run = self._run
+        started = event.ts if run.started_ts is None else run.started_ts
+        tally = run.tally
+        out.append(
+            StopNotice(
+                ts=event.ts,
+                duration_s=(event.ts - started) / 1e9,
+                requests=tally.answered + tally.unanswered + tally.deferred + tally.ignored,
+                answered=tally.answered,
+                unanswered=tally.unanswered,
+                deferred=tally.deferred,
+                ignored=tally.ignored,
+                flags_raised=run.flags_raised,
+                lost=run.lost,
+            )
+        )

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One live interface: its counts, reply latency, neighbour table and incidents."""
+
+from __future__ import annotations
+
+from tracer.state.histogram import Histogram
+from tracer.state.incident import UNKNOWN, Incident
+from tracer.state.tally import Tally
+from tracer.state.views import FlagView, InterfaceView, NeighbourView
+
+MOST_INCIDENTS = 256
+"""Per interface. With ``--target any`` a scanning pod could otherwise open one for
+every address there is; unanswered requests beyond it are counted, not flagged."""
+
+
+class Interface:
+    """``device`` is 0 until the first event tells which net_device it is.
+
+    ``name_ts`` is when the name was last seen to be true. ``taken_over_ts`` is when
+    this device took the index over from another one whose removal was not yet told
+    (-1: it did not).
+    """
+
+    __slots__ = (
+        "device",
+        "ifindex",
+        "incidents",
+        "last_answered_ts",
+        "last_seen_ts",
+        "last_unanswered_ts",
+        "latency",
+        "name",
+        "name_ts",
+        "neighbour_failures",
+        "neighbours",
+        "netns",
+        "taken_over_ts",
+        "tally",
+    )
+
+    def __init__(self, netns: int, ifindex: int, device: int, name: str, ts: int) -> None:
+        self.netns = netns
+        self.ifindex = ifindex
+        self.device = device
+        self.name = name
+        self.name_ts = ts
+        self.taken_over_ts = -1
+        self.tally = Tally()
+        self.latency = Histogram()
+        self.last_seen_ts = 0
+        self.last_answered_ts = 0
+        self.last_unanswered_ts = 0
+        self.neighbours: dict[str, tuple[str, str | None]] = {}
+        self.neighbour_failures = 0
+        self.incidents: dict[str, Incident] = {}
+
+    def named(self, name: str, ts: int) -> None:
+        """The newest name wins; an event read late may still carry the old one."""
+        if name and ts >= self.name_ts:
+            self.name = name
+            self.name_ts = ts
+
+    def flags(self) -> tuple[FlagView, ...]:
+        return tuple(
+            FlagView(
+                netns=self.netns,
+                ifindex=self.ifindex,
+                interface=self.name,
+                target_ip=incident.target_ip,
+                reason=incident.reason or UNKNOWN,
+                confidence=incident.confidence,
+                since=incident.since,
+                unanswered=incident.unanswered,
+                remedy=incident.remedy,
+            )
+            for incident in self.incidents.values()
+            if incident.reason is not None
+        )
+
+    def view(self) -> InterfaceView:
+        return InterfaceView(
+            netns=self.netns,
+            ifindex=self.ifindex,
+            interface=self.name,
+            answered=self.tally.answered,
+            unanswered=self.tally.unanswered,
+            deferred=self.tally.deferred,
+            ignored=self.tally.ignored,
+            latency=self.latency.view(),
+            last_seen_ts=self.last_seen_ts,
+            neighbours=tuple(
+                NeighbourView(ip, state, mac) for ip, (state, mac) in self.neighbours.items()
+            ),
+            neighbour_failures=self.neighbour_failures,
+            flags=self.flags(),
+        )
