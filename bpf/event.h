@@ -67,21 +67,19 @@ struct neighbour_event {
 	char interface[16];
 };
 
-/* The exact counts: one row an interface and verdict. */
+/* The exact counts: a row an interface. */
 struct count_key {
 	u64 device;
 	u32 ifindex;
 	u32 netns;
-	u32 verdict;
-	u32 pad;
 };
 
 struct count {
-	u64 requests;
-	u64 settled; /* of the deferred ones: answered or refused since */
-	u64 last_ts; /* CLOCK_MONOTONIC, ns */
-	__be32 last_sender_ip;
-	__be32 last_target_ip;
+	u64 requests[4]; /* by enum verdict; a deferred one again when settled */
+	u64 settled;	 /* of the deferred ones: answered or refused since */
+	u64 last_ts[4];	 /* by enum verdict; CLOCK_MONOTONIC, ns */
+	__be32 unanswered_sender_ip; /* of the last one unanswered */
+	__be32 unanswered_target_ip;
 	char interface[16];
 };
 

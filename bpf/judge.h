@@ -53,43 +53,31 @@ static __always_inline void add_statistic(u32 which)
 		*n += 1;
 }
 
-static __always_inline struct count *count_of(struct request_event *rq,
-					      u32 verdict)
+static __always_inline void add_count(struct request_event *rq)
 {
 	struct count_key key = {
 		.device = rq->device,
 		.ifindex = rq->ifindex,
 		.netns = rq->netns,
-		.verdict = verdict,
 	};
-	struct count none = {};
-	struct count *count = counts.lookup(&key);
+	struct count none = {}, *count;
+	u32 verdict = rq->verdict & 3;
 
-	if (count)
-		return count;
-	counts.insert(&key, &none);
-	return counts.lookup(&key);
-}
-
-static __always_inline void add_count(struct request_event *rq)
-{
-	struct count *count = count_of(rq, rq->verdict);
-
+	count = counts.lookup_or_try_init(&key, &none);
 	if (!count) {
 		add_statistic(STATISTIC_UNCOUNTED);
 		return;
 	}
-	__sync_fetch_and_add(&count->requests, 1);
-	count->last_ts = rq->ts;
-	count->last_sender_ip = rq->sender_ip;
-	count->last_target_ip = rq->target_ip;
+	__sync_fetch_and_add(&count->requests[verdict], 1);
+	if (rq->late)
+		__sync_fetch_and_add(&count->settled, 1);
+	count->last_ts[verdict] = rq->ts;
+	if (verdict == VERDICT_UNANSWERED) {
+		count->unanswered_sender_ip = rq->sender_ip;
+		count->unanswered_target_ip = rq->target_ip;
+	}
 	__builtin_memcpy(count->interface, rq->interface,
 			 sizeof(count->interface));
-	if (!rq->late)
-		return;
-	count = count_of(rq, VERDICT_DEFERRED);
-	if (count)
-		__sync_fetch_and_add(&count->settled, 1);
 }
 
 static __always_inline struct exchange exchange_of(struct request_event *rq)
@@ -106,13 +94,9 @@ static __always_inline struct exchange exchange_of(struct request_event *rq)
 static __always_inline void defer(struct request_event *rq)
 {
 	struct place place = {.exchange = exchange_of(rq)};
-	struct queue empty = {};
-	struct queue *queue = deferred.lookup(&place.exchange);
+	struct queue empty = {}, *queue;
 
-	if (!queue) {
-		deferred.insert(&place.exchange, &empty);
-		queue = deferred.lookup(&place.exchange);
-	}
+	queue = deferred.lookup_or_try_init(&place.exchange, &empty);
 	if (!queue)
 		return;
 	place.at = queue->next;

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -52,10 +53,8 @@ class Investigator:
         investigate = self._prepare()
         while (order := self._orders.get()) is not None:
             self._answers.append(_safely(investigate, order))
-            try:
+            with contextlib.suppress(BlockingIOError):  # it is full of wake-ups already
                 os.write(self._write_fd, b"\0")
-            except BlockingIOError:
-                pass  # it is full of wake-ups already
 
     def close(self, patience_s: float = 0.5) -> None:
         self._orders.put(None)

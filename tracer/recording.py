@@ -222,7 +222,7 @@ def _read(file: _Counted, name: str) -> Iterator[Event]:
         yield event
         position = unpacker.tell()
     if file.count - position >= _MAX_EVENT_BYTES:
-        # msgpack before 1.0.4 takes its own limit for the end of the file.
+        # msgpack 1.0.3 takes its own limit for the end of the file, later ones raise.
         raise RecordingError(f"{name} is damaged at byte {position}: not valid msgpack")
     if position != file.count:
         raise Truncated(

@@ -38,9 +38,7 @@ _BATCHES = 8
 
 
 class Live:
-    """One live trace, from loading to the last event.
-
-    """
+    """One live trace, from loading to the last event."""
 
     def __init__(self, options: Options) -> None:
         self.options = options

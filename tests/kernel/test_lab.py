@@ -12,6 +12,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lab import (
@@ -32,6 +33,7 @@ from lab import (
     traffic,
 )
 from lab import state as states
+from lab.__main__ import main
 from lab.tracer import Tracer, TracerError
 
 LACK = missing()
@@ -53,21 +55,20 @@ def is_answered(pod: Pod, expected: bool = True) -> bool:
     return tally.replies == (7 if expected else 0)
 
 
-def configuration(netns: Netns) -> dict[str, list[str]]:
-    """All that a fault could leave behind in a namespace."""
+def configuration(*namespaces: Netns) -> list[list[str]]:
+    """All that a fault could leave behind in these namespaces."""
     commands = (
-        "ip -d addr show",
-        "ip -4 route show table all",
-        "ip -4 rule show",
-        "tc qdisc show",
-        "nft list ruleset",
+        "ip -d addr show; ip -4 route show table all; ip -4 rule show;"
+        "tc qdisc show; nft list ruleset 2>/dev/null; true"
     )
-    found = {}
-    for command in commands:
-        done = netns.run(command.split())
-        found[command] = sorted(done.stdout.splitlines())
-    for pattern in ("net/ipv4/ip_forward", "net/ipv4/conf/*/*", "net/ipv4/neigh/*/*"):
-        found[pattern] = [f"{key}={value}" for key, value in netns.sysctls(pattern).items()]
+    found = []
+    for netns in namespaces:
+        shown = netns.run(["sh", "-c", commands])
+        assert (shown.returncode, shown.stderr) == (0, "")
+        values = netns.sysctls("net/ipv4/conf/*/*") | netns.sysctls("net/ipv4/neigh/*/*")
+        values["net/ipv4/ip_forward"] = netns.sysctl("net/ipv4/ip_forward")
+        found.append(sorted(shown.stdout.splitlines()))
+        found.append([f"{key}={value}" for key, value in values.items()])
     return found
 
 
@@ -216,16 +217,16 @@ def test_the_pods_own_kernel_asks_once_a_second(lab: Lab) -> None:
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=lambda fault: fault.name)
 def test_fault_breaks_and_mends_exactly(lab: Lab, fault: Fault) -> None:
     pod, other = lab.pods[0], lab.pods[1]
-    before = configuration(lab.node), configuration(pod)
+    before = configuration(lab.node, pod)
     assert is_answered(pod)
     try:
         fault.break_(lab, pod)
     except Unavailable as lack:
         assert lab.state.faults == []
-        assert (configuration(lab.node), configuration(pod)) == before
+        assert configuration(lab.node, pod) == before
         pytest.skip(str(lack))
     try:
-        assert (configuration(lab.node), configuration(pod)) != before
+        assert configuration(lab.node, pod) != before
         if fault.delays:
             tally = pod.ask(11, settle=1.0)
             assert tally.replies == 11
@@ -243,7 +244,7 @@ def test_fault_breaks_and_mends_exactly(lab: Lab, fault: Fault) -> None:
         fault.mend(lab, pod)
     assert is_answered(pod)
     assert is_answered(other)
-    assert (configuration(lab.node), configuration(pod)) == before
+    assert configuration(lab.node, pod) == before
     with pytest.raises(LabError, match=f"{fault.name} is not broken"):
         fault.mend(lab, pod)
 
@@ -453,30 +454,32 @@ def test_tracer_is_killed_at_the_end_and_garbage_is_told(lab: Lab, fake: list[st
     assert tracer.process.returncode == -signal.SIGKILL
 
 
-def script(name: str, *args: str, **options: object) -> tuple[int, str, str]:
+def script(name: str, *args: str, **options: Any) -> tuple[int, str, str]:
     command = [str(TESTS.parent / "scripts/lab"), "--name", name, *args]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
     return done.returncode, done.stdout, done.stderr
 
 
 @needs_lab
-def test_script_up_break_ask_mend_down() -> None:
+def test_script_up_break_ask_mend_down(capsys: pytest.CaptureFixture[str]) -> None:
     name = f"{NAME}c"
-    assert script(name, "status") == (
-        1,
-        "",
-        f"lab: lab {name} is not up; try: scripts/lab --name {name} up\n",
-    )
+
+    def run(*args: str) -> tuple[int, str, str]:
+        return main(["--name", name, *args]), *capsys.readouterr()
+
+    hint = f"try: scripts/lab --name {name} up"
+    assert run("status") == (1, "", f"lab: lab {name} is not up; {hint}\n")
     try:
         code, out, _ = script(name, "up", "--pods", "1", "--incident")
         assert code == 0
         assert f"nsenter --net=/run/netns/{name}-node arpwhy trace" in out
         assert script(name, "break", "proxy_arp_off", "incident")[0] == 0
-        ask = script(name, "ask", "calic577831ffc7", "-c", "3")
+        ask = run("ask", "calic577831ffc7", "-c", "3")
         assert ask == (0, "incident (calic577831ffc7): sent 3, replies 0\n", "")
-        assert "calic577831ffc7 192.168.156.177  broken: proxy_arp_off" in script(name, "status")[1]
-        assert script(name, "mend") == (0, "mended: proxy_arp_off (incident)\n", "")
-        code, _, err = script(name, "break", "nonsense")
+        assert "calic577831ffc7 192.168.156.177  broken: proxy_arp_off" in run("status")[1]
+        assert run("mend") == (0, "mended: proxy_arp_off (incident)\n", "")
+        assert "sent 17, replies 17" in run("ask", "incident", "-c", "17")[1]
+        code, _, err = run("break", "nonsense")
         assert (code, err.count("\n")) == (1, 1)
         assert "proxy_arp_off" in err
         with pytest.raises(LabError, match="is up"):

@@ -49,8 +49,10 @@ def emitter(output: Output, form: str, only: str) -> Callable[[Line], None]:
     means = {cause.name: cause.means for cause in CAUSES}
     sink = SINKS[form](SinkOptions(colour=colour, means=lambda reason: means.get(reason, "")))
 
+    shown = passes(only)
+
     def emit(notice: Line) -> None:
-        if passes(notice, only):
+        if shown(notice):
             output.write(sink.line(notice))
 
     return emit

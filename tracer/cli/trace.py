@@ -141,7 +141,7 @@ def _recording(path: str | None) -> Iterator[Writer | None]:
         yield None
         return
     try:
-        file = Path(path).open("wb")
+        file = Path(path).open("wb")  # noqa: SIM115 - the Writer closes it
     except OSError as error:
         fail(f"cannot write {path}: {error.strerror}")
     with Writer(file, path) as writer:

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 import time
+from typing import Any
 
-from tracer.events import Event, Evidence, Neighbour, Request, Verdict
+from tracer.events import Evidence, InterfaceCount, Neighbour, Request, Verdict
 from tracer.kernel import source
 from tracer.kernel.functions import Functions
 from tracer.kernel.layout import Header
@@ -58,6 +60,7 @@ class Decoder:
         self._neighbour = header.structs["neighbour_event"]
         enums = header.enums
         self.verdicts = {enums["verdict"][name]: v for name, v in _VERDICTS.items()}
+        self._verdict_order = [self.verdicts[number] for number in sorted(self.verdicts)]
         self._kind_request = enums["event_kind"]["EVENT_REQUEST"]
         self._unseen = enums["neighbour_state"]["NEIGHBOUR_UNSEEN"]
         self._dropped = {
@@ -68,8 +71,8 @@ class Decoder:
         self._functions = functions
         self.offset = wall_offset()
 
-    def event(self, sample: bytes) -> Event:
-        if int.from_bytes(sample[:4], _BYTE_ORDER) == self._kind_request:
+    def event(self, sample: bytes) -> Request | Neighbour:
+        if int.from_bytes(sample[:4], sys.byteorder) == self._kind_request:
             return self._decode_request(sample)
         return self._decode_neighbour(sample)
 
@@ -90,7 +93,7 @@ class Decoder:
             evidence=self._evidence(raw) if raw.dropped else _NOTHING,
         )
 
-    def _evidence(self, raw: tuple[object, ...]) -> Evidence:
+    def _evidence(self, raw: Any) -> Evidence:
         evidence: dict[str, str | int | bool | None] = {"dropped": self._dropped[raw.dropped]}
         if reason := self._drop_reasons.get(raw.drop_reason):
             evidence["drop_reason"] = reason
@@ -109,6 +112,28 @@ class Decoder:
             old_state=None if raw.old_state == self._unseen else nud_name(raw.old_state),
             new_state=nud_name(raw.new_state),
             mac=raw.mac.hex(":") if any(raw.mac) else None,
+        )
+
+    def count(self, key: Any, count: Any) -> InterfaceCount:
+        """A row of the counts, read at some moment."""
+        requests = dict(zip(self._verdict_order, count.requests, strict=True))
+        last_ts = {
+            verdict: ts + self.offset if ts else 0
+            for verdict, ts in zip(self._verdict_order, count.last_ts, strict=True)
+        }
+        return InterfaceCount(
+            netns=key.netns,
+            ifindex=key.ifindex,
+            device=key.device,
+            interface=count.interface,
+            answered=requests[Verdict.ANSWERED],
+            unanswered=requests[Verdict.UNANSWERED],
+            deferred=max(0, requests[Verdict.DEFERRED] - count.settled),
+            ignored=requests[Verdict.IGNORED],
+            last_answered_ts=last_ts[Verdict.ANSWERED],
+            last_unanswered_ts=last_ts[Verdict.UNANSWERED],
+            last_sender_ip=address(count.unanswered_sender_ip),
+            last_target_ip=address(count.unanswered_target_ip),
         )
 
 

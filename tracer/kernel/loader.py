@@ -31,7 +31,7 @@ ENGINES = {each.name: each for each in (fentry.ENGINE, kprobe.ENGINE, tracepoint
 MAPS = ("events", "statistics", "counts", "rounds")
 
 RING_PAGES = 512  # 2 MiB: 16,000 requests that wait to be read
-COUNT_ROWS = 32768  # an interface takes one or two
+COUNT_ROWS = 16384  # interfaces
 
 _MOST_SLOTS = 64  # the verifier walks through each
 
@@ -82,7 +82,7 @@ def load(order: Order) -> tuple[Loaded, list[int]]:
                         tuple(passed_over),
                         tuple(names),
                         {str(n): name for n, name in headers.enum_names(btf).items()},
-                        (),
+                        symbols.extents(DROPPING),
                     )
                     return loaded, descriptors
             passed_over.append((engine.name, why))
@@ -100,7 +100,7 @@ def _import_bcc() -> Any:
             "(Debian, Ubuntu) or dnf install python3-bcc (Fedora, RHEL)"
         ) from None
 
-    class Module(bcc.BPF):  # type: ignore[misc, name-defined]
+    class Module(bcc.BPF):  # type: ignore[misc]
         def _trace_autoload(self) -> None:
             """Nothing: we attach in an order of our own."""
 
@@ -151,7 +151,7 @@ def _attach(module: Any, engine: Engine, definitions: str) -> tuple[list[str], l
     for name in engine.helpers:
         names.append(f"program {name}")
         descriptors.append(_program(bpf, name, Kind.RAW_TRACEPOINT))
-    programs = [_program(bpf, hook.program, hook.kind) for hook in engine.hooks]
+    programs = [_program(bpf, _name(module, bpf, hook), hook.kind) for hook in engine.hooks]
     attached: list[int] = []
     try:
         for hook, program in zip(engine.hooks, programs, strict=True):
@@ -162,6 +162,18 @@ def _attach(module: Any, engine: Engine, definitions: str) -> tuple[list[str], l
         raise
     names += [f"link {hook.kind} {hook.place}" for hook in engine.hooks]
     return names, descriptors + attached
+
+
+def _name(module: Any, bpf: Any, hook: Hook) -> str:
+    """The program's name: bcc's macros for fentry and fexit have changed theirs."""
+    if hook.kind not in (Kind.FENTRY, Kind.FEXIT):
+        return hook.program
+    word = {Kind.FENTRY: ("kfunc__", "fentry__"), Kind.FEXIT: ("kretfunc__", "fexit__")}[hook.kind]
+    for number in range(module.lib.bpf_num_functions(bpf.module)):
+        name: str = module.lib.bpf_function_name(bpf.module, number).decode()
+        if name.startswith(word) and name.endswith(f"__{hook.place}"):
+            return name
+    raise LoadError(f"this bcc does not make {hook.kind} programs as we know them")
 
 
 def _program(bpf: Any, name: str, kind: Kind) -> int:

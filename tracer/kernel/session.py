@@ -12,8 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tracer.events import Counters, Event, InterfaceCount, Verdict
-from tracer.kernel.decode import Decoder, address, wall_offset
+from tracer.events import Counters, Neighbour, Request
+from tracer.kernel.decode import Decoder, wall_offset
 from tracer.kernel.functions import Functions
 from tracer.kernel.handover import Loaded, LoadError, Order, order_line, parse_reply
 from tracer.kernel.libbpf import Libbpf, LibbpfError, Ring
@@ -47,7 +47,7 @@ class Session:
         assert self._ring
         return self._ring.fileno()
 
-    def read(self) -> list[Event]:
+    def read(self) -> list[Request | Neighbour]:
         """Events that wait, oldest first, a bounded batch; [] when there are none."""
         assert self._ring
         return [self.decoder.event(sample) for sample in self._ring.read()]
@@ -66,18 +66,13 @@ class Session:
     def counters(self) -> Counters:
         """The kernel's exact counts, now."""
         key_layout, layout = self._structs["count_key"], self._structs["count"]
-        rows: dict[tuple[int, int, int], _Row] = {}
         table = self._descriptors["map counts"]
+        rows = []
         for key in self._bpf.keys(table, key_layout.size):
             value = self._bpf.lookup(table, key, layout.size)
-            if value is None:
-                continue
-            which, count = key_layout.unpack(key), layout.unpack(value)
-            row = rows.setdefault((which.netns, which.ifindex, which.device), _Row())
-            row.add(self.decoder.verdicts[which.verdict], count, self.decoder.offset)
-        return Counters(
-            time.time_ns(), tuple(row.interface_count(*where) for where, row in rows.items())
-        )
+            if value is not None:
+                rows.append(self.decoder.count(key_layout.unpack(key), layout.unpack(value)))
+        return Counters(time.time_ns(), tuple(rows))
 
     @property
     def expires(self) -> bool:
@@ -165,46 +160,11 @@ class Session:
         self._descriptors.clear()
 
 
-class _Row:
-    """One interface's counts, gathered from the map's rows."""
-
-    def __init__(self) -> None:
-        self.requests = dict.fromkeys(Verdict, 0)
-        self.last_ts = dict.fromkeys(Verdict, 0)
-        self.interface = ""
-        self.sender_ip = self.target_ip = 0
-
-    def add(self, verdict: Verdict, count: tuple[int, ...], offset: int) -> None:
-        self.requests[verdict] = count.requests - count.settled
-        if count.requests == 0:
-            return
-        self.last_ts[verdict] = count.last_ts + offset
-        self.interface = count.interface
-        if verdict is Verdict.UNANSWERED:
-            self.sender_ip, self.target_ip = count.last_sender_ip, count.last_target_ip
-
-    def interface_count(self, netns: int, ifindex: int, device: int) -> InterfaceCount:
-        return InterfaceCount(
-            netns=netns,
-            ifindex=ifindex,
-            device=device,
-            interface=self.interface,
-            answered=self.requests[Verdict.ANSWERED],
-            unanswered=self.requests[Verdict.UNANSWERED],
-            deferred=self.requests[Verdict.DEFERRED],
-            ignored=self.requests[Verdict.IGNORED],
-            last_answered_ts=self.last_ts[Verdict.ANSWERED],
-            last_unanswered_ts=self.last_ts[Verdict.UNANSWERED],
-            last_sender_ip=address(self.sender_ip),
-            last_target_ip=address(self.target_ip),
-        )
-
-
 class Loading:
     """The loading process at work. Other things can be got ready meanwhile."""
 
     def __init__(self, order: Order) -> None:
-        self._noise = tempfile.TemporaryFile()
+        self._noise = tempfile.TemporaryFile()  # noqa: SIM115 - session() closes it
         self._ours, theirs = socket.socketpair()
         with theirs:
             self._loader = subprocess.Popen(

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Collection
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 KALLSYMS = "/proc/kallsyms"
@@ -63,6 +65,24 @@ class Symbols:
         name = self._name_at(at)
         base, cold, _ = name.partition(".cold")
         return base if cold or address == start else f"{name}+{address - start:#x}"
+
+    def extents(self, names: Collection[str]) -> tuple[tuple[int, int, str], ...]:
+        """(first address, address after the last, name) of these functions.
+
+        A function's clones (``.constprop.0``, ``.isra.0``, ``.cold``) count as it. Empty if
+        addresses are hidden.
+        """
+        if self.hidden:
+            return ()
+        wanted = {name.encode() for name in names}
+        digits = self._digits
+        found = []
+        for line, following in pairwise(self._text):
+            name = line[digits + 3 :].split(b"\t")[0].split(b".")[0]
+            if name in wanted:
+                end = int(following[:digits], 16)
+                found.append((int(line[:digits], 16), end, name.decode()))
+        return tuple(found)
 
     @property
     def hidden(self) -> bool:

@@ -9,11 +9,11 @@ from tracer.kernel.symbols import Symbols
 
 
 def _entry(function: str) -> Hook:
-    return Hook(Kind.FENTRY, function, f"kfunc__vmlinux__{function}")
+    return Hook(Kind.FENTRY, function, function)
 
 
 def _exit(function: str) -> Hook:
-    return Hook(Kind.FEXIT, function, f"kretfunc__vmlinux__{function}")
+    return Hook(Kind.FEXIT, function, function)
 
 
 def _why_not(btf: Btf, symbols: Symbols) -> str | None:
