@@ -116,7 +116,7 @@ static __always_inline void request_dropped(struct round *round,
 		return;
 	slot->rq.late = was_enqueued(skb) && is_deferred(&slot->rq);
 	note_drop(slot, DROPPED_REQUEST, location, reason);
-	settle(slot);
+	round->aside = 1;
 }
 
 RAW_TRACEPOINT_PROBE(kfree_skb)
@@ -142,6 +142,8 @@ RAW_TRACEPOINT_PROBE(kfree_skb)
 		reply_dropped(round, (u64)skb, dev, &arp, ctx->args[1], reason);
 	else
 		request_dropped(round, skb, dev, &arp, ctx->args[1], reason);
+	if (round->aside)
+		SETTLE_ASIDE(ctx);
 	return 0;
 }
 

@@ -87,8 +87,10 @@ struct count {
 struct round {
 	u32 first; /* the oldest slot in use */
 	u32 open;  /* slots in use */
+	u32 keep;  /* of them, the newest: not to be settled yet */
+	u32 aside; /* the slot aside is in use */
 	u64 turn;	 /* rounds so far: tells one that stands still */
-	u64 judged_head; /* the packet of the last slot settled */
+	u64 judged_head; /* the packet settled last */
 };
 
 /* Who asks for whom: requests that are alike in it share a queue. */

@@ -32,7 +32,7 @@ BPF_PERCPU_ARRAY(statistics, u64, 2);
 BPF_TABLE("hash", struct count_key, struct count, counts, COUNT_ROWS);
 BPF_PERCPU_ARRAY(rounds, struct round, 1);
 BPF_PERCPU_ARRAY(slots, struct slot, SLOTS);
-/* For what is dropped outside any round, maybe with a round under way. */
+/* For what is settled outside a round, perhaps with one under way. */
 BPF_PERCPU_ARRAY(aside, struct slot, 1);
 /* What waits in the kernel's proxy queue, oldest first. */
 BPF_TABLE("lru_hash", struct exchange, struct queue, deferred, 4096);
@@ -131,6 +131,7 @@ static __always_inline u64 undefer(struct request_event *rq)
 	return ts;
 }
 
+/* Did pneigh_enqueue take the request? Each engine has its way to know. */
 static __always_inline int is_queued(struct slot *slot);
 
 static __always_inline void settle(struct slot *slot)
@@ -167,32 +168,33 @@ static __always_inline struct slot *slot_at(struct round *round, u32 nth)
 	return slots.lookup(&at);
 }
 
-static __always_inline void settle_oldest(struct round *round)
-{
-	struct slot *slot = slot_at(round, 0);
-
-	if (!slot)
-		return;
-	settle(slot);
-	round->judged_head = slot->head;
-	round->first++;
-	round->open--;
-	round->turn++;
-}
-
-/* The kernel is done with all that this CPU was at. */
+/* The kernel is done with what this CPU was at: all but the newest @keep. */
 static __always_inline void round_over(void)
 {
 	struct round *round = this_round();
-	u32 i;
+	struct slot *slot;
+	u32 i, zero = 0;
 
 	if (!round)
 		return;
-	for (i = 0; i < SLOTS; i++) {
-		if (!round->open)
+	for (i = 0; i <= SLOTS; i++) {
+		if (round->aside) {
+			round->aside = 0;
+			slot = aside.lookup(&zero);
+		} else if (round->open > round->keep) {
+			slot = slot_at(round, 0);
+			round->first++;
+			round->open--;
+		} else {
 			break;
-		settle_oldest(round);
+		}
+		if (!slot)
+			break;
+		settle(slot);
+		round->judged_head = slot->head;
+		round->turn++;
 	}
+	round->keep = 0;
 }
 
 /* Fills the slot if this is a request to judge. */
@@ -216,18 +218,6 @@ static __always_inline int fill(struct slot *slot, struct sk_buff *skb,
 	return 1;
 }
 
-/*
- * A slot for what comes now. In a full house the oldest was decided long ago:
- * there are more slots than a list has packets that the kernel announces before
- * it processes the first (gro_normal_batch; see tracer/kernel/loader.py).
- */
-static __always_inline struct slot *next_slot(struct round *round)
-{
-	if (round->open >= SLOTS)
-		settle_oldest(round);
-	return slot_at(round, round->open);
-}
-
 /* A request has come in; its ARP header is at @at. */
 static __always_inline struct slot *
 request_seen(struct round *round, struct sk_buff *skb, void *at)
@@ -239,9 +229,13 @@ request_seen(struct round *round, struct sk_buff *skb, void *at)
 	if (!read_arp(at, &arp))
 		return 0;
 	READ(dev, skb->dev);
-	slot = next_slot(round);
+	slot = slot_at(round, round->open);
 	if (!slot || !fill(slot, skb, dev, &arp))
 		return 0;
+	if (round->open >= SLOTS) {
+		add_statistic(STATISTIC_UNCOUNTED);
+		return 0;
+	}
 	round->open++;
 	return slot;
 }

@@ -9,18 +9,13 @@ int enter_arp_rcv(struct pt_regs *ctx)
 	return on_arp_rcv((struct sk_buff *)PT_REGS_PARM1(ctx));
 }
 
-int leave_arp_rcv(struct pt_regs *ctx)
-{
-	round_over();
-	return 0;
-}
-
 int enter_arp_process(struct pt_regs *ctx)
 {
 	return on_arp_process((struct sk_buff *)PT_REGS_PARM3(ctx));
 }
 
-int leave_arp_process(struct pt_regs *ctx)
+/* At arp_process's return, and at arp_rcv's for what did not get that far. */
+int leave_arp(struct pt_regs *ctx)
 {
 	round_over();
 	return 0;

@@ -7,8 +7,10 @@
 #ifndef ARPWHY_PATH_H
 #define ARPWHY_PATH_H
 
+/* One would do, but the kernel may have to miss a return probe. */
 #undef SLOTS
-#define SLOTS 1 /* arp_rcv and arp_process end before the next begins */
+#define SLOTS 2
+#define SETTLE_ASIDE(ctx) round_over()
 
 #include "judge.h"
 
@@ -21,12 +23,8 @@ static __always_inline int on_arp_rcv(struct sk_buff *skb)
 {
 	struct round *round = this_round();
 
-	if (!round)
-		return 0;
-	/* Left open by a return probe that the kernel had to miss. */
-	if (round->open)
-		settle_oldest(round);
-	request_seen(round, skb, network_header(skb));
+	if (round)
+		request_seen(round, skb, network_header(skb));
 	return 0;
 }
 
@@ -57,7 +55,7 @@ static __always_inline int on_pneigh_enqueue(struct sk_buff *skb)
 
 	if (!round || !round->open)
 		return 0;
-	slot = slot_at(round, 0);
+	slot = slot_at(round, round->open - 1);
 	if (slot)
 		slot->queued = 1;
 	return 0;

@@ -33,8 +33,6 @@ MAPS = ("events", "statistics", "counts", "rounds")
 RING_PAGES = 512  # 2 MiB: 16,000 requests that wait to be read
 COUNT_ROWS = 16384  # interfaces
 
-_MOST_SLOTS = 64  # the verifier walks through each
-
 _PR_SET_PDEATHSIG = 1
 
 
@@ -125,7 +123,7 @@ def _definitions(order: Order, btf: Btf, symbols: Symbols) -> str:
 
 
 def _slots() -> int:
-    """For the tracepoint engine: a power of 2 above gro_normal_batch.
+    """For the tracepoint engine: a power of 2, twice gro_normal_batch or more.
 
     The kernel announces a list of up to so many packets before it processes the first
     (net/core/dev.c, __netif_receive_skb_list_core).
@@ -134,12 +132,12 @@ def _slots() -> int:
         batch = int(Path("/proc/sys/net/core/gro_normal_batch").read_text())
     except (OSError, ValueError):
         batch = 8
-    return 1 << max(4, min(batch, _MOST_SLOTS - 1).bit_length())
+    return 1 << min(6, max(4, (2 * batch - 1).bit_length()))
 
 
 def _attach(module: Any, engine: Engine, definitions: str) -> tuple[list[str], list[int]]:
     try:
-        bpf = module(text=definitions + source.assemble(engine.source), cflags=["-w"])
+        bpf = module(text=(definitions + source.assemble(engine.source)).encode(), cflags=["-w"])
     except Exception as error:
         raise LoadError(f"bcc cannot compile {engine.source}: {error}") from error
     lib = module.lib
@@ -152,6 +150,12 @@ def _attach(module: Any, engine: Engine, definitions: str) -> tuple[list[str], l
         names.append(f"program {name}")
         descriptors.append(_program(bpf, name, Kind.RAW_TRACEPOINT))
     programs = [_program(bpf, _name(module, bpf, hook), hook.kind) for hook in engine.hooks]
+    if engine.called:
+        called = _program(bpf, engine.called, Kind.RAW_TRACEPOINT)
+        bpf[b"programs"][ctypes.c_int(0)] = ctypes.c_int(called)
+        # The kernel empties the map when its last descriptor is closed.
+        names.append("map programs")
+        descriptors.append(lib.bpf_table_fd(bpf.module, b"programs"))
     attached: list[int] = []
     try:
         for hook, program in zip(engine.hooks, programs, strict=True):

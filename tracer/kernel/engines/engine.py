@@ -36,7 +36,8 @@ class Engine:
 
     ``hooks`` ends with the one at which a request begins: attached last and detached
     first, no request is ever seen to begin that cannot be seen to end.
-    ``helpers`` are programs that are run by the runner and attached nowhere.
+    ``helpers`` are programs that the runner runs; ``called`` is the one that others call
+    through the map ``programs``.
     ``why_not`` gives None, or one line on why the engine cannot run here; whether the
     hooks can really be attached, only attaching them tells.
     """
@@ -46,6 +47,7 @@ class Engine:
     hooks: tuple[Hook, ...]
     why_not: Callable[[Btf, Symbols], str | None]
     helpers: tuple[str, ...] = ()
+    called: str | None = None
 
 
 def raw_tracepoint(place: str, program: str | None = None) -> Hook:

@@ -13,7 +13,7 @@ def _entry(function: str) -> Hook:
 
 
 def _exit(function: str) -> Hook:
-    return Hook(Kind.KRETPROBE, function, f"leave_{function}")
+    return Hook(Kind.KRETPROBE, function, "leave_arp")
 
 
 def _why_not(btf: Btf, symbols: Symbols) -> str | None:

@@ -22,5 +22,6 @@ ENGINE = Engine(
         raw_tracepoint("netif_receive_skb"),
     ),
     helpers=("raw_tracepoint__napi_poll", "expire"),
+    called="raw_tracepoint__napi_poll",
     why_not=_why_not,
 )
