@@ -73,6 +73,6 @@ def _safely(investigate: Callable[[Investigate], CauseFound], order: Investigate
             target_ip=order.target_ip,
             reason="unknown",
             confidence="inferred",
-            remedy="the look for the cause failed; please report it as a fault of arpwhy",
+            remedy="The look for the cause failed: please report it as a fault of arpwhy.",
             evidence={**order.evidence, "error": f"{type(error).__name__}: {error}"},
         )

@@ -40,6 +40,11 @@ class Pipeline:
         """Whether ``count`` requests have been judged."""
         return self._left == 0
 
+    def flush(self) -> None:
+        """What was recorded so far survives our death."""
+        if self._recording is not None:
+            self._recording.flush()
+
     def feed(self, event: Event) -> None:
         if self._left is not None and isinstance(event, Request) and not event.late:
             if self._left == 0:

@@ -8,6 +8,7 @@ import platform
 import select
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from tracer import __version__
 from tracer.events import (
@@ -23,6 +24,7 @@ from tracer.events import (
 )
 from tracer.expiry import Expiry
 from tracer.investigator import Investigator
+from tracer.kernel.handover import LoadError
 from tracer.kernel.libbpf import Ring
 from tracer.kernel.session import Loading, Session
 from tracer.node.links import LinkWatch
@@ -44,6 +46,7 @@ class Live:
         self.options = options
         self._names: dict[str, bool] = {}
         self._expiry = Expiry()
+        self._stack = ExitStack()
 
     def start(self) -> Started:
         """Load, attach and look round. Tracing has begun when this returns.
@@ -53,9 +56,15 @@ class Live:
         options = self.options
         loading = Loading(options.order())
         # While the compiler works; it takes longest.
-        self.links = LinkWatch(options.globs, time.time_ns)
+        try:
+            self.links = LinkWatch(options.globs, time.time_ns)
+        except OSError as error:
+            raise LoadError(f"cannot watch the links: {error}") from None
+        self._stack.callback(self.links.close)
         self.investigator = Investigator(_prepare_to_investigate)
+        self._stack.callback(self.investigator.close)
         self.session: Session = loading.session()
+        self._stack.callback(self.session.close)
         self._existing = self.links.existing()
         return Started(
             ts=time.time_ns(),
@@ -116,9 +125,8 @@ class Live:
         pipeline.feed(Stopped(time.time_ns()))
 
     def close(self) -> None:
-        self.session.close()
-        self.links.close()
-        self.investigator.close()
+        """Detach and free; may be called after a start() that failed."""
+        self._stack.close()
 
     def _traced(self, interface: str) -> bool:
         """The kernel side matches the globs' beginnings only."""
@@ -156,6 +164,7 @@ class Live:
 
     def _tend(self, pipeline: Pipeline) -> None:
         self.session.tend()
+        pipeline.flush()
         if self._feed_lost(pipeline):
             pipeline.feed(self._counters())
 

@@ -630,6 +630,22 @@ def test_an_answer_that_was_lost_ends_none_of_several() -> None:
     assert len(state.flags()) == 1
 
 
+def test_an_unanswered_request_read_after_the_snapshot_that_ended_it() -> None:
+    state = State()
+    lost_answer = row(answered=1, unanswered=1, last_answered=3, last_unanswered=2)
+    feed(state, Counters(4, (lost_answer,)), req(2, U), cause(5, "no_route"))
+    assert len(state.flags()) == 1
+    assert said(feed(state, Counters(6, (lost_answer,)))) == ["cleared no_route"]
+
+
+def test_an_answer_that_was_seen_does_not_end_another_targets_incident() -> None:
+    state = State()
+    feed(state, req(2, U, target="10.0.0.1"), cause(3, "no_route", target="10.0.0.1"), req(4, A))
+    snapshot = row(answered=1, unanswered=1, last_answered=4, last_unanswered=2)
+    assert feed(state, Counters(5, (snapshot,))) == []
+    assert len(state.flags()) == 1
+
+
 def test_a_snapshot_that_tells_nothing_new_says_nothing() -> None:
     state = State()
     raised(state)

@@ -135,7 +135,7 @@ def test_files_come_back_even_from_a_failed_command(scratch: Path, tmp_path: Pat
 
 def test_too_many_files_are_said_not_lost(scratch: Path, tmp_path: Path) -> None:
     out = tmp_path / "results"
-    fill = 'head -c 300000000 /dev/zero >"$ARPWHY_OUT/big"'
+    fill = 'truncate -s 300M "$ARPWHY_OUT/big"'
     done = run("--out", str(out), KERNEL, "--", "sh", "-c", fill)
     assert done.returncode == 1
     assert "could not be brought back (256 MB at most)" in done.stderr

@@ -12,9 +12,12 @@ import click
 
 from tracer.causes import CAUSES
 from tracer.notices import Line
-from tracer.output import Output
+from tracer.output import Output, OutputFailed
 from tracer.sinks import ONLY, SINKS, passes
 from tracer.sinks import Options as SinkOptions
+from tracer.stop import StopSignals
+
+STDOUT = 1
 
 _OPTIONS = (
     click.option(
@@ -43,9 +46,16 @@ def display_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def standard_output(stop: StopSignals) -> Output:
+    """Raises OutputFailed if there is none."""
+    if sys.stdout is None:  # its descriptor may be any file of ours by now
+        raise OutputFailed("standard output is closed")
+    return Output(STDOUT, stop.fileno())
+
+
 def emitter(output: Output, form: str, only: str) -> Callable[[Line], None]:
     """What writes a notice to the output, if it is to be shown."""
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    colour = os.isatty(STDOUT) and "NO_COLOR" not in os.environ
     means = {cause.name: cause.means for cause in CAUSES}
     sink = SINKS[form](SinkOptions(colour=colour, means=lambda reason: means.get(reason, "")))
 

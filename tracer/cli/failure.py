@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import NoReturn
 
 
 def fail(message: str) -> NoReturn:
-    print(f"arpwhy: {message}", file=sys.stderr)
+    say(f"arpwhy: {message}")
     sys.exit(1)
 
 
 def say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    """A line on stderr, if anybody still reads it."""
+    with contextlib.suppress(OSError):
+        print(message, file=sys.stderr, flush=True)

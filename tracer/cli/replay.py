@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
-from tracer.cli.display import display_options, emitter
+from tracer.cli.display import display_options, emitter, standard_output
 from tracer.cli.failure import fail, say
 from tracer.events import Stopped
-from tracer.output import Output, OutputError, OutputFailed
+from tracer.output import OutputBlocked, OutputClosed, OutputFailed
 from tracer.pipeline import Pipeline
 from tracer.recording import RecordingError, Truncated, read
 from tracer.stop import StopSignals
@@ -21,19 +19,18 @@ from tracer.stop import StopSignals
 @display_options
 def command(file: str, form: str, only: str) -> None:
     """Show the recording FILE (arpwhy trace --write FILE) as the live trace showed it."""
-    with StopSignals() as stop:
-        output = Output(sys.stdout.fileno(), stop.fileno())
-        pipeline = Pipeline(emitter(output, form, only))
-        try:
-            _replay(file, pipeline, stop)
-            output.flush()
-        except RecordingError as error:
-            _deliver(output)
-            fail(str(error))
-        except OutputFailed as error:
-            fail(str(error))
-        except OutputError:
-            pass
+    try:
+        with StopSignals() as stop:
+            output = standard_output(stop)
+            try:
+                _replay(file, Pipeline(emitter(output, form, only)), stop)
+            finally:
+                # What was replayed before a fault is still worth reading.
+                output.flush()
+    except (OutputClosed, OutputBlocked):
+        pass
+    except (RecordingError, OutputFailed) as error:
+        fail(str(error))
 
 
 def _replay(file: str, pipeline: Pipeline, stop: StopSignals) -> None:
@@ -48,11 +45,3 @@ def _replay(file: str, pipeline: Pipeline, stop: StopSignals) -> None:
         say(f"arpwhy: {error}; showing what is there")
     if last is not None and not isinstance(last, Stopped):
         pipeline.feed(Stopped(last.ts))
-
-
-def _deliver(output: Output) -> None:
-    """What was replayed before the fault is still worth reading."""
-    try:
-        output.flush()
-    except OutputError:
-        return

@@ -5,18 +5,16 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
-from tracer.cli.display import display_options, emitter
+from tracer.cli.display import display_options, emitter, standard_output
 from tracer.cli.failure import fail, say
 from tracer.cli.shared import shared_options
 from tracer.events import Started
 from tracer.kernel.handover import LoadError
 from tracer.options import Options
-from tracer.output import Output, OutputError, OutputFailed
+from tracer.output import OutputBlocked, OutputClosed, OutputFailed
 from tracer.permission import missing_capabilities
 from tracer.pipeline import Pipeline
 from tracer.recording import RecordingError, Writer
@@ -72,51 +70,35 @@ def command(
     """
     if missing := missing_capabilities():
         fail(f"no permission to trace: run as root, or with {' and '.join(missing)}")
-    with StopSignals() as stop, _recording(write) as recording:
-        live = Live(options)
-        try:
-            started = live.start()
-        except LoadError as error:
-            fail(str(error))
-        try:
-            flags_raised = _trace(live, started, stop, form, only, duration, count, recording)
-        finally:
-            live.close()
-    sys.exit(FLAGGED if fail_on_flag and flags_raised else 0)
-
-
-def _trace(
-    live: Live,
-    started: Started,
-    stop: StopSignals,
-    form: str,
-    only: str,
-    duration: float | None,
-    count: int | None,
-    recording: Writer | None,
-) -> int:
-    """Run until the end; gives the number of flags raised."""
-    output = Output(sys.stdout.fileno(), stop.fileno())
-    pipeline = Pipeline(
-        emitter(output, form, only),
-        order=live.investigator.order,
-        recording=recording,
-        count=count,
-    )
+    flags_raised = 0
     try:
-        pipeline.feed(started)
-        output.flush()
-        _announce(live, started)
-        live.run(pipeline, output, stop.fileno(), duration)
-        live.finish(pipeline)
-        output.flush()
-    except OutputFailed as error:
+        with contextlib.ExitStack() as stack:
+            stop = stack.enter_context(StopSignals())
+            recording = stack.enter_context(Writer.create(write)) if write else None
+            live = Live(options)
+            stack.callback(live.close)
+            started = live.start()
+            output = standard_output(stop)
+            pipeline = Pipeline(
+                emitter(output, form, only),
+                order=live.investigator.order,
+                recording=recording,
+                count=count,
+            )
+            try:
+                pipeline.feed(started)
+                output.flush()
+                _announce(live, started)
+                live.run(pipeline, output, stop.fileno(), duration)
+            except (OutputClosed, OutputBlocked):
+                pass  # the recording and the exit status are still wanted
+            live.finish(pipeline)
+            with contextlib.suppress(OutputClosed, OutputBlocked):
+                output.flush()
+            flags_raised = pipeline.flags_raised
+    except (LoadError, RecordingError, OutputFailed) as error:
         fail(str(error))
-    except OutputError:
-        live.finish(pipeline)  # the recording and the exit status are still wanted
-    except RecordingError as error:
-        fail(str(error))
-    return pipeline.flags_raised
+    sys.exit(FLAGGED if fail_on_flag and flags_raised else 0)
 
 
 def _announce(live: Live, started: Started) -> None:
@@ -133,16 +115,3 @@ def _announce(live: Live, started: Started) -> None:
         f"tracing {globs} ({where}) for {' '.join(started.targets)},"
         f" engine {started.engine}; ^C ends it"
     )
-
-
-@contextlib.contextmanager
-def _recording(path: str | None) -> Iterator[Writer | None]:
-    if path is None:
-        yield None
-        return
-    try:
-        file = Path(path).open("wb")  # noqa: SIM115 - the Writer closes it
-    except OSError as error:
-        fail(f"cannot write {path}: {error.strerror}")
-    with Writer(file, path) as writer:
-        yield writer

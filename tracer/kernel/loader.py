@@ -25,7 +25,7 @@ from tracer.kernel.engines import fentry, kprobe, tracepoint
 from tracer.kernel.engines.engine import Engine, Hook, Kind
 from tracer.kernel.functions import DROPPING
 from tracer.kernel.handover import Loaded, LoadError, Order
-from tracer.kernel.symbols import Symbols
+from tracer.kernel.symbols import Symbols, SymbolsError
 
 ENGINES = {each.name: each for each in (fentry.ENGINE, kprobe.ENGINE, tracepoint.ENGINE)}
 MAPS = ("events", "statistics", "counts", "rounds")
@@ -46,7 +46,7 @@ def main() -> None:
         try:
             loaded, descriptors = load(order)
             reply = asdict(loaded)
-        except (LoadError, BtfError) as error:
+        except (LoadError, BtfError, SymbolsError) as error:
             reply = {"error": str(error)}
         socket.send_fds(parent, [json.dumps(reply).encode() + b"\n"], descriptors)
     # Not sys.exit: bcc's clean-up would detach what we have just handed over.
@@ -191,7 +191,9 @@ def _program(bpf: Any, name: str, kind: Kind) -> int:
     try:
         return int(bpf.load_func(name.encode(), types[kind]).fd)
     except Exception as error:
-        raise LoadError(f"the kernel refuses the {kind} program {name}: {error}") from error
+        # bcc's own words for EPERM send root to become root.
+        why = os.strerror(ctypes.get_errno())
+        raise LoadError(f"the kernel refuses the {kind} program {name}: {why}") from error
 
 
 def _attach_hook(lib: Any, hook: Hook, program: int) -> int:

@@ -77,12 +77,15 @@ class Symbols:
         wanted = {name.encode() for name in names}
         digits = self._digits
         found = []
-        for line, following in pairwise(self._text):
-            name = line[digits + 3 :].split(b"\t")[0].split(b".")[0]
-            if name in wanted:
-                end = int(following[:digits], 16)
-                found.append((int(line[:digits], 16), end, name.decode()))
-        return tuple(found)
+        end = None
+        for line, following in pairwise(reversed(self._text)):
+            # Backwards, for a function may have several names, one line each.
+            if line[:digits] != following[:digits]:
+                end = int(line[:digits], 16)
+            name = following[digits + 3 :].split(b"\t")[0].split(b".")[0]
+            if name in wanted and end is not None:
+                found.append((int(following[:digits], 16), end, name.decode()))
+        return tuple(sorted(found))
 
     @property
     def hidden(self) -> bool:

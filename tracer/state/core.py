@@ -235,8 +235,6 @@ class State:
         change = take_over(interface.tally, ts, row)
         apply(self._run.tally, change)
         self._flags.counted_by_kernel(interface, row, ts, change.unanswered, out)
-        interface.last_answered_ts = max(interface.last_answered_ts, row.last_answered_ts)
-        interface.last_unanswered_ts = max(interface.last_unanswered_ts, row.last_unanswered_ts)
         interface.last_seen_ts = max(interface.last_seen_ts, newest)
 
     def _link_seen(self, event: LinkSeen, out: list[Notice]) -> None:

@@ -47,6 +47,7 @@ class Flags:
                 out.append(request_notice(event, None, None))
                 return
         incident.ended = False
+        incident.last_unanswered_ts = max(incident.last_unanswered_ts, event.ts)
         incident.unanswered += 1 if counted or opened else 0
         self._run.attribute(incident, int(counted))
 
@@ -93,7 +94,8 @@ class Flags:
     ) -> None:
         """Opens or ends what lost events would have; ``extra`` unanswered ones were lost.
 
-        To be called before the interface's own last_*_ts follow the row.
+        The interface's last_*_ts are those of events, so a row that is newer tells of a
+        lost one.
         """
         newest = max(interface.last_answered_ts, interface.last_unanswered_ts)
         incident = interface.incidents.get(row.last_target_ip)
@@ -104,6 +106,7 @@ class Flags:
             if incident is not None:
                 incident.ended = False
                 incident.seen_by_snapshot_ts = row.last_unanswered_ts
+                incident.last_unanswered_ts = row.last_unanswered_ts
                 incident.unanswered += max(1, extra) if opened else extra
                 self._run.attribute(incident, extra)
                 if opened:
@@ -119,12 +122,12 @@ class Flags:
         if incident is not None:
             incident.unanswered += extra
         self._run.attribute(incident, extra)
-        if row.last_answered_ts > max(newest, row.last_unanswered_ts) and (
-            len(interface.incidents) == 1
-        ):
+        lost_answer = row.last_answered_ts > max(row.last_unanswered_ts, interface.last_answered_ts)
+        if lost_answer and len(interface.incidents) == 1:
             # More than one: the row does not say which target was answered.
             (only,) = interface.incidents.values()
-            self._end(interface, only, ts, out)
+            if row.last_answered_ts > only.last_unanswered_ts:
+                self._end(interface, only, ts, out)
 
     def vanished(self, interface: Interface, ts: int, out: list[Notice]) -> None:
         for incident in list(interface.incidents.values()):

@@ -35,6 +35,7 @@ class Incident:
         "ended",
         "evidence",
         "last_look_ts",
+        "last_unanswered_ts",
         "looking_since",
         "reason",
         "remedy",
@@ -50,6 +51,7 @@ class Incident:
     def __init__(self, target_ip: str, since: int) -> None:
         self.target_ip = target_ip
         self.since = since
+        self.last_unanswered_ts = since
         self.unanswered = 0
         self.unattributed = 0
         self.ended = False

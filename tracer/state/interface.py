@@ -16,6 +16,7 @@ every address there is; unanswered requests beyond it are counted, not flagged."
 class Interface:
     """``device`` is 0 until the first event tells which net_device it is.
 
+    ``last_answered_ts`` and ``last_unanswered_ts`` are those of events (0: none yet).
     ``name_ts`` is when the name was last seen to be true. ``taken_over_ts`` is when
     this device took the index over from another one whose removal was not yet told
     (-1: it did not).

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tracer.kernel.btf import Btf
 from tracer.kernel.engines.engine import COMMON, Engine, Hook, Kind, missing_function
 from tracer.kernel.symbols import Symbols
+
+_PMU = Path("/sys/bus/event_source/devices/kprobe")
 
 
 def _entry(function: str) -> Hook:
@@ -17,6 +21,9 @@ def _exit(function: str) -> Hook:
 
 
 def _why_not(btf: Btf, symbols: Symbols) -> str | None:
+    # As bcc attaches: through the PMU, or before 4.17 by a file of tracefs.
+    if not _PMU.exists():
+        return "this kernel has no kprobes (CONFIG_KPROBE_EVENTS)"
     return missing_function(symbols)
 
 
