@@ -109,7 +109,7 @@ static __always_inline void request_dropped(struct round *round,
 		note_drop(slot, DROPPED_REQUEST, location, reason);
 		return;
 	}
-	if (round->judged_head == (u64)head || !came_in(skb, dev, arp))
+	if (!came_in(skb, dev, arp))
 		return;
 	slot = aside.lookup(&zero);
 	if (!slot || !fill(slot, skb, dev, arp))
@@ -128,6 +128,9 @@ RAW_TRACEPOINT_PROBE(kfree_skb)
 	u32 reason = 0;
 
 	if (!is_arp(skb))
+		return 0;
+	/* A packet socket that is full drops its copy, not the request. */
+	if (IN_PACKET_SOCKET(ctx->args[1]))
 		return 0;
 	if (!read_arp(network_header(skb), &arp))
 		return 0;

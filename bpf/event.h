@@ -89,8 +89,7 @@ struct round {
 	u32 open;  /* slots in use */
 	u32 keep;  /* of them, the newest: not to be settled yet */
 	u32 aside; /* the slot aside is in use */
-	u64 turn;	 /* rounds so far: tells one that stands still */
-	u64 judged_head; /* the packet settled last */
+	u64 turn;  /* slots settled so far: tells a round that stands still */
 };
 
 /* Who asks for whom: requests that are alike in it share a queue. */

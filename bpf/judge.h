@@ -191,7 +191,6 @@ static __always_inline void round_over(void)
 		if (!slot)
 			break;
 		settle(slot);
-		round->judged_head = slot->head;
 		round->turn++;
 	}
 	round->keep = 0;

@@ -61,7 +61,7 @@ class Live:
         except OSError as error:
             raise LoadError(f"cannot watch the links: {error}") from None
         self._stack.callback(self.links.close)
-        self.investigator = Investigator(_prepare_to_investigate)
+        self.investigator = Investigator(self._prepare_to_investigate)
         self._stack.callback(self.investigator.close)
         self.session: Session = loading.session()
         self._stack.callback(self.session.close)
@@ -180,28 +180,30 @@ class Live:
         rows = tuple(row for row in counters.interfaces if self._traced(row.interface))
         return Counters(counters.ts, rows)
 
+    def _prepare_to_investigate(self) -> Callable[[Investigate], CauseFound]:
+        """Runs on the investigator's thread: pyroute2 takes its time to import."""
+        from tracer.causes import establish  # noqa: PLC0415
+        from tracer.node.looker import Looker  # noqa: PLC0415
 
-def _prepare_to_investigate() -> Callable[[Investigate], CauseFound]:
-    """Runs on the investigator's thread: pyroute2 takes its time to import."""
-    from tracer.causes import establish  # noqa: PLC0415
-    from tracer.node.looker import Looker  # noqa: PLC0415
+        looker = Looker()
 
-    looker = Looker()
+        def investigate(order: Investigate) -> CauseFound:
+            look = looker.look(
+                order.netns, order.ifindex, order.interface, order.sender_ip, order.target_ip
+            )
+            finding = establish(look)
+            seen = dict(order.evidence)
+            if isinstance(function := seen.get("drop_function"), str):
+                seen["drop_function"] = self.session.functions.learn(function)
+            return CauseFound(
+                ts=time.time_ns(),
+                netns=order.netns,
+                ifindex=order.ifindex,
+                target_ip=order.target_ip,
+                reason=finding.reason,
+                confidence=finding.confidence,
+                remedy=finding.remedy,
+                evidence={**seen, **finding.evidence},
+            )
 
-    def investigate(order: Investigate) -> CauseFound:
-        look = looker.look(
-            order.netns, order.ifindex, order.interface, order.sender_ip, order.target_ip
-        )
-        finding = establish(look)
-        return CauseFound(
-            ts=time.time_ns(),
-            netns=order.netns,
-            ifindex=order.ifindex,
-            target_ip=order.target_ip,
-            reason=finding.reason,
-            confidence=finding.confidence,
-            remedy=finding.remedy,
-            evidence={**order.evidence, **finding.evidence},
-        )
-
-    return investigate
+        return investigate

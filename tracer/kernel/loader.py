@@ -115,11 +115,18 @@ def _definitions(order: Order, btf: Btf, symbols: Symbols) -> str:
         "NAME_TRACED(name)": f"({order.name_macro})",
         "NETNS_TRACED(inode)": f"({order.netns_macro})",
         "TARGET_TRACED(ip)": f"({order.target_macro})",
+        "IN_PACKET_SOCKET(at)": _in_packet_socket(symbols),
         "SOCK_RFREE": f"{symbols.address('sock_rfree') or 0:#x}ull",
         **headers.feature_defines(btf),
     }
     lines = [f"#define {name} {value}" for name, value in macros.items()]
     return "\n".join((headers.struct_definitions(btf), *lines, ""))
+
+
+def _in_packet_socket(symbols: Symbols) -> str:
+    """C: does the address lie in a packet socket's receive path (net/packet/af_packet.c)?"""
+    extents = symbols.extents(("packet_rcv", "packet_rcv_spkt", "tpacket_rcv"))
+    return " || ".join(("0", *(f"((at) - {a:#x}ull < {b - a:#x})" for a, b, _ in extents)))
 
 
 def _slots() -> int:

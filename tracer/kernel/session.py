@@ -35,7 +35,8 @@ class Session:
         self._bpf = Libbpf()
         self._ring: Ring | None = self._bpf.ring(descriptors["map events"])
         reasons = {int(number): name for number, name in loaded.drop_reasons.items()}
-        self.decoder = Decoder(reasons, Functions(loaded.functions))
+        self.functions = Functions(loaded.functions)
+        self.decoder = Decoder(reasons, self.functions)
         self._structs = self.decoder.header.structs
         self._statistics = self.decoder.header.enums["statistic"]
         self._cpus = _possible_cpus()
