@@ -60,12 +60,6 @@ static __always_inline int came_in(struct sk_buff *skb, struct net_device *dev,
 	unsigned char *address = 0;
 	u8 mac[6] = {};
 	int i, iif = 0, ifindex = 0;
-	void *destructor = 0;
-
-	/* A copy in the queue of a packet socket, freed when that is closed. */
-	READ(destructor, skb->destructor);
-	if (destructor == (void *)SOCK_RFREE)
-		return 0;
 	READ(iif, skb->skb_iif);
 	READ(ifindex, dev->ifindex);
 	if (iif)
@@ -100,9 +94,14 @@ static __always_inline void request_dropped(struct round *round,
 					    u64 location, u32 reason)
 {
 	unsigned char *head = 0;
+	void *destructor = 0;
 	struct slot *slot;
 	u32 zero = 0;
 
+	/* A copy in the queue of a packet socket, freed when that is closed. */
+	READ(destructor, skb->destructor);
+	if (destructor == (void *)SOCK_RFREE)
+		return;
 	READ(head, skb->head);
 	slot = slot_of(round, (u64)skb, (u64)head);
 	if (slot) {

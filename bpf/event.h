@@ -26,7 +26,7 @@ enum dropped {
 };
 
 enum statistic {
-	STATISTIC_LOST = 0,	 /* events that found the ring buffer full */
+	STATISTIC_LOST = 0,	 /* events for which there was no room */
 	STATISTIC_UNCOUNTED = 1, /* requests that found the counts full */
 };
 
@@ -38,8 +38,8 @@ enum neighbour_state {
 struct request_event {
 	u32 kind;
 	u32 ifindex;
-	u64 device;	   /* the net_device: tells a reused index apart */
-	u64 ts;		   /* CLOCK_MONOTONIC, ns: when the verdict's request came */
+	u64 device; /* the net_device: tells a reused index apart */
+	u64 ts;	    /* CLOCK_MONOTONIC, ns: when the verdict's request came */
 	u64 latency_ns;	   /* request to reply; 0: no reply, or not known */
 	u64 drop_location; /* where the kernel freed what it dropped */
 	u32 drop_reason;   /* enum skb_drop_reason; 0: not told */
@@ -75,7 +75,7 @@ struct count_key {
 };
 
 struct count {
-	u64 requests[4]; /* by enum verdict; a deferred one again when settled */
+	u64 requests[4]; /* by enum verdict; a deferred one twice in the end */
 	u64 settled;	 /* of the deferred ones: answered or refused since */
 	u64 last_ts[4];	 /* by enum verdict; CLOCK_MONOTONIC, ns */
 	__be32 unanswered_sender_ip; /* of the last one unanswered */

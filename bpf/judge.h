@@ -218,23 +218,23 @@ static __always_inline int fill(struct slot *slot, struct sk_buff *skb,
 }
 
 /* A request has come in; its ARP header is at @at. */
-static __always_inline struct slot *
-request_seen(struct round *round, struct sk_buff *skb, void *at)
+static __always_inline struct slot *request_seen(struct round *round,
+						 struct sk_buff *skb, void *at)
 {
 	struct arp_packet arp = {};
 	struct net_device *dev = 0;
 	struct slot *slot;
 
+	if (round->open >= SLOTS) {
+		add_statistic(STATISTIC_LOST);
+		return 0;
+	}
 	if (!read_arp(at, &arp))
 		return 0;
 	READ(dev, skb->dev);
 	slot = slot_at(round, round->open);
 	if (!slot || !fill(slot, skb, dev, &arp))
 		return 0;
-	if (round->open >= SLOTS) {
-		add_statistic(STATISTIC_UNCOUNTED);
-		return 0;
-	}
 	round->open++;
 	return slot;
 }

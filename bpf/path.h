@@ -7,9 +7,6 @@
 #ifndef ARPWHY_PATH_H
 #define ARPWHY_PATH_H
 
-/* One would do, but the kernel may have to miss a return probe. */
-#undef SLOTS
-#define SLOTS 2
 #define SETTLE_ASIDE(ctx) round_over()
 
 #include "judge.h"

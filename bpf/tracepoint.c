@@ -67,7 +67,7 @@ static __always_inline int is_queued(struct slot *slot)
 /*
  * In a full house the older half was decided long ago: there are twice as many
  * slots as a list has packets that the kernel announces before it processes the
- * first (gro_normal_batch; see tracer/kernel/loader.py).
+ * first (gro_normal_batch; see tracer/kernel/engines/tracepoint.py).
  */
 static __always_inline void make_room(void *ctx, struct round *round)
 {
@@ -117,7 +117,8 @@ RAW_TRACEPOINT_PROBE(net_dev_queue)
 	__builtin_memset(slot, 0, sizeof(*slot));
 	slot->rq.sender_ip = arp.target_ip;
 	slot->rq.target_ip = arp.sender_ip;
-	if (!TARGET_TRACED(slot->rq.target_ip) || !device_traced(dev, &slot->rq))
+	if (!TARGET_TRACED(slot->rq.target_ip) ||
+	    !device_traced(dev, &slot->rq))
 		return 0;
 	if (!is_deferred(&slot->rq))
 		return 0;
@@ -151,11 +152,12 @@ RAW_TRACEPOINT_PROBE(napi_poll)
 int expire(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct place place = {
-		.exchange = {
-			.device = ctx->args[0],
-			.sender_ip = ctx->args[1] >> 32,
-			.target_ip = ctx->args[1],
-		},
+		.exchange =
+			{
+				.device = ctx->args[0],
+				.sender_ip = ctx->args[1] >> 32,
+				.target_ip = ctx->args[1],
+			},
 	};
 	struct queue *queue = deferred.lookup(&place.exchange);
 	struct round *round = this_round();

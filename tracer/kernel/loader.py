@@ -111,7 +111,6 @@ def _definitions(order: Order, btf: Btf, symbols: Symbols) -> str:
     macros = {
         "RING_PAGES": str(RING_PAGES),
         "COUNT_ROWS": str(COUNT_ROWS),
-        "SLOTS": str(_slots()),
         "NAME_TRACED(name)": f"({order.name_macro})",
         "NETNS_TRACED(inode)": f"({order.netns_macro})",
         "TARGET_TRACED(ip)": f"({order.target_macro})",
@@ -119,8 +118,11 @@ def _definitions(order: Order, btf: Btf, symbols: Symbols) -> str:
         "SOCK_RFREE": f"{symbols.address('sock_rfree') or 0:#x}ull",
         **headers.feature_defines(btf),
     }
-    lines = [f"#define {name} {value}" for name, value in macros.items()]
-    return "\n".join((headers.struct_definitions(btf), *lines, ""))
+    return headers.struct_definitions(btf) + _macros(macros)
+
+
+def _macros(macros: dict[str, str]) -> str:
+    return "".join(f"#define {name} {value}\n" for name, value in macros.items())
 
 
 def _in_packet_socket(symbols: Symbols) -> str:
@@ -129,22 +131,10 @@ def _in_packet_socket(symbols: Symbols) -> str:
     return " || ".join(("0", *(f"((at) - {a:#x}ull < {b - a:#x})" for a, b, _ in extents)))
 
 
-def _slots() -> int:
-    """For the tracepoint engine: a power of 2, twice gro_normal_batch or more.
-
-    The kernel announces a list of up to so many packets before it processes the first
-    (net/core/dev.c, __netif_receive_skb_list_core).
-    """
-    try:
-        batch = int(Path("/proc/sys/net/core/gro_normal_batch").read_text())
-    except (OSError, ValueError):
-        batch = 8
-    return 1 << min(6, max(4, (2 * batch - 1).bit_length()))
-
-
 def _attach(module: Any, engine: Engine, definitions: str) -> tuple[list[str], list[int]]:
     try:
-        bpf = module(text=(definitions + source.assemble(engine.source)).encode(), cflags=["-w"])
+        text = definitions + _macros(engine.macros()) + source.assemble(engine.source)
+        bpf = module(text=text.encode(), cflags=["-w"])
     except Exception as error:
         raise LoadError(f"bcc cannot compile {engine.source}: {error}") from error
     lib = module.lib

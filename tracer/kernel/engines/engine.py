@@ -36,8 +36,8 @@ class Engine:
 
     ``hooks`` ends with the one at which a request begins: attached last and detached
     first, no request is ever seen to begin that cannot be seen to end.
-    ``helpers`` are programs that the runner runs; ``called`` is the one that others call
-    through the map ``programs``.
+    ``macros`` are the engine's own, for its C. ``helpers`` are programs that the runner
+    runs; ``called`` is the one that others call through the map ``programs``.
     ``why_not`` gives None, or one line on why the engine cannot run here; whether the
     hooks can really be attached, only attaching them tells.
     """
@@ -46,6 +46,7 @@ class Engine:
     source: str
     hooks: tuple[Hook, ...]
     why_not: Callable[[Btf, Symbols], str | None]
+    macros: Callable[[], dict[str, str]]
     helpers: tuple[str, ...] = ()
     called: str | None = None
 
@@ -73,3 +74,8 @@ FUNCTIONS = ("arp_rcv", "arp_process", "arp_xmit", "pneigh_enqueue")
 def missing_function(symbols: Symbols) -> str | None:
     missing = [name for name in FUNCTIONS if not symbols.has(name)]
     return f"the kernel has no function {missing[0]} to probe" if missing else None
+
+
+def function_macros() -> dict[str, str]:
+    """One slot would do, but for a return probe that the kernel had to miss."""
+    return {"SLOTS": "2"}

@@ -4,7 +4,15 @@
 from __future__ import annotations
 
 from tracer.kernel.btf import Btf
-from tracer.kernel.engines.engine import COMMON, FUNCTIONS, Engine, Hook, Kind, missing_function
+from tracer.kernel.engines.engine import (
+    COMMON,
+    FUNCTIONS,
+    Engine,
+    Hook,
+    Kind,
+    function_macros,
+    missing_function,
+)
 from tracer.kernel.symbols import Symbols
 
 
@@ -36,4 +44,5 @@ ENGINE = Engine(
         _entry("arp_rcv"),
     ),
     why_not=_why_not,
+    macros=function_macros,
 )

@@ -6,7 +6,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from tracer.kernel.btf import Btf
-from tracer.kernel.engines.engine import COMMON, Engine, Hook, Kind, missing_function
+from tracer.kernel.engines.engine import (
+    COMMON,
+    Engine,
+    Hook,
+    Kind,
+    function_macros,
+    missing_function,
+)
 from tracer.kernel.symbols import Symbols
 
 _PMU = Path("/sys/bus/event_source/devices/kprobe")
@@ -40,4 +47,5 @@ ENGINE = Engine(
         _entry("arp_rcv"),
     ),
     why_not=_why_not,
+    macros=function_macros,
 )

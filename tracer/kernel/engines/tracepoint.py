@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tracer.kernel.btf import Btf
 from tracer.kernel.engines.engine import COMMON, Engine, raw_tracepoint
 from tracer.kernel.symbols import Symbols
@@ -10,6 +12,19 @@ from tracer.kernel.symbols import Symbols
 
 def _why_not(btf: Btf, symbols: Symbols) -> str | None:
     return None
+
+
+def _macros() -> dict[str, str]:
+    """SLOTS: a power of 2, and twice gro_normal_batch or more.
+
+    The kernel announces a list of up to so many packets before it processes the first
+    (net/core/dev.c, __netif_receive_skb_list_core).
+    """
+    try:
+        batch = int(Path("/proc/sys/net/core/gro_normal_batch").read_text())
+    except (OSError, ValueError):
+        batch = 8
+    return {"SLOTS": str(1 << min(6, max(4, (2 * batch - 1).bit_length())))}
 
 
 ENGINE = Engine(
@@ -24,4 +39,5 @@ ENGINE = Engine(
     helpers=("raw_tracepoint__napi_poll", "expire"),
     called="raw_tracepoint__napi_poll",
     why_not=_why_not,
+    macros=_macros,
 )
