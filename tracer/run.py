@@ -9,6 +9,7 @@ import select
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import lru_cache
 
 from tracer import __version__
 from tracer.events import (
@@ -33,8 +34,6 @@ from tracer.options import Options
 from tracer.output import Output
 from tracer.pipeline import Pipeline
 
-# How often to look for lost events and standing rounds.
-_TEND_NS = 250_000_000
 # Batches of events after which the other descriptors get their turn.
 _BATCHES = 8
 
@@ -44,8 +43,12 @@ class Live:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self._names: dict[str, bool] = {}
+        # The kernel side matches the globs' beginnings only.
+        self._traced = lru_cache(4096)(
+            lambda name: any(fnmatch.fnmatchcase(name, glob) for glob in options.globs)
+        )
         self._expiry = Expiry()
+        self._gone: dict[tuple[int, int], int] = {}
         self._stack = ExitStack()
 
     def start(self) -> Started:
@@ -81,7 +84,7 @@ class Live:
         """Feed events until it is to end: a signal, the duration, the count, no reader."""
         now = time.time_ns()
         end = None if duration_s is None else now + round(duration_s * 1e9)
-        next_tend = now + _TEND_NS
+        next_tend = now + self.session.tend_every_ns
         for link in self._existing:
             pipeline.feed(link)
         poll = select.poll()
@@ -105,7 +108,7 @@ class Live:
             if deadline is not None and deadline <= now:
                 pipeline.feed(Tick(now))
             if now >= next_tend:
-                next_tend = now + _TEND_NS
+                next_tend = now + self.session.tend_every_ns
                 self._tend(pipeline)
             for request in self._expiry.due(now):
                 self.session.expire(
@@ -127,14 +130,6 @@ class Live:
     def close(self) -> None:
         """Detach and free; may be called after a start() that failed."""
         self._stack.close()
-
-    def _traced(self, interface: str) -> bool:
-        """The kernel side matches the globs' beginnings only."""
-        known = self._names.get(interface)
-        if known is None:
-            known = any(fnmatch.fnmatchcase(interface, glob) for glob in self.options.globs)
-            self._names[interface] = known
-        return known
 
     def _feed_requests(self, pipeline: Pipeline) -> bool:
         """Feed what the ring holds, to a bound. Says whether there was anything."""
@@ -159,7 +154,7 @@ class Live:
     def _feed_links(self, pipeline: Pipeline) -> None:
         for event in self.links.read():
             if isinstance(event, LinkGone):
-                self._names.pop(event.interface, None)
+                self._gone[event.netns, event.ifindex] = event.ts
             pipeline.feed(event)
 
     def _tend(self, pipeline: Pipeline) -> None:
@@ -167,6 +162,9 @@ class Live:
         pipeline.flush()
         if self._feed_lost(pipeline):
             pipeline.feed(self._counters())
+        if self._gone:
+            pipeline.feed(self.session.forget(self._gone))
+            self._gone.clear()
 
     def _feed_lost(self, pipeline: Pipeline) -> bool:
         lost = self.session.lost()

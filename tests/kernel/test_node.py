@@ -238,7 +238,10 @@ def test_source_rejected_is_not_guessed(node: Node, rp_filter: int) -> None:
 
 def test_blackholed_sender_is_not_no_route(node: Node) -> None:
     node.run(f"ip route replace blackhole {POD}/32")
-    assert found(node).reason == "unknown"
+    node.run("ip route add blackhole default metric 5")  # not what matched
+    finding = found(node)
+    assert finding.reason == "unknown"
+    assert "refused_by" not in finding.evidence
 
 
 def test_route_through_the_asking_interface_is_not_proxy_arp_off(node: Node) -> None:

@@ -492,6 +492,13 @@ def test_a_late_event_of_a_link_that_is_gone_is_counted_but_not_more() -> None:
     assert state.totals().unanswered_by_reason == {"unknown": 1}
 
 
+def test_a_late_event_whose_clock_runs_ahead_of_the_links_end_is_late_all_the_same() -> None:
+    state = State()
+    feed(state, req(1, A), LinkGone(3, 1, 7, "cali7"), req(4, A))
+    assert state.interfaces() == ()
+    assert state.totals().answered == 2
+
+
 def test_a_link_that_went_before_its_first_event_was_read() -> None:
     state = State()
     feed(state, LinkSeen(1, 1, 7, "cali7"), LinkGone(3, 1, 7, "cali7"), req(2, U))
@@ -520,6 +527,13 @@ def test_the_end_of_the_replaced_link_may_be_told_after_the_new_ones_first_event
     feed(state, req(1, A), req(3, U, device=71), LinkGone(4, 1, 7, "cali7"))
     feed(state, LinkSeen(4, 1, 7, "cali7"))
     assert only(state).unanswered == 1
+    feed(state, LinkGone(5, 1, 7, "cali7"))
+    assert state.interfaces() == ()
+
+
+def test_a_replaced_links_end_is_not_waited_for_once_the_new_link_was_told() -> None:
+    state = State()
+    feed(state, req(1, A), req(3, A, device=71), LinkSeen(4, 1, 7, "cali7"))
     feed(state, LinkGone(5, 1, 7, "cali7"))
     assert state.interfaces() == ()
 

@@ -81,6 +81,10 @@ class Libbpf:
             return None
         return value.raw
 
+    def delete(self, fd: int, key: bytes) -> None:
+        """Delete ``key`` from a hash map, if it is there."""
+        self._lib.bpf_map_delete_elem(fd, key)
+
     def run(self, fd: int, arguments: bytes) -> None:
         """Run a raw tracepoint program once, here and now (BPF_PROG_TEST_RUN, 5.10)."""
         context = ct.create_string_buffer(arguments, len(arguments))

@@ -10,9 +10,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tracer.events import Counters, Neighbour, Request
+from tracer.events import Counters, InterfaceCount, Neighbour, Request
 from tracer.kernel.decode import Decoder, wall_offset
 from tracer.kernel.functions import Functions
 from tracer.kernel.handover import Loaded, LoadError, Order, order_line, parse_reply
@@ -66,14 +67,29 @@ class Session:
 
     def counters(self) -> Counters:
         """The kernel's exact counts, now."""
+        return Counters(time.time_ns(), tuple(row for _, row in self._rows()))
+
+    def forget(self, gone: Mapping[tuple[int, int], int]) -> Counters:
+        """Free the counts of interfaces that are gone; gives what they were in the end.
+
+        ``gone``: (netns, ifindex) and when it went, ns since the epoch. A row that was
+        counted in later is that of an interface which has the same index now.
+        """
+        forgotten = []
+        for key, row in self._rows():
+            went = gone.get((row.netns, row.ifindex))
+            if went is not None and max(row.last_answered_ts, row.last_unanswered_ts) <= went:
+                self._bpf.delete(self._descriptors["map counts"], key)
+                forgotten.append(row)
+        return Counters(time.time_ns(), tuple(forgotten))
+
+    def _rows(self) -> Iterator[tuple[bytes, InterfaceCount]]:
         key_layout, layout = self._structs["count_key"], self._structs["count"]
         table = self._descriptors["map counts"]
-        rows = []
-        for key in self._bpf.keys(table, key_layout.size):
+        for key in list(self._bpf.keys(table, key_layout.size)):
             value = self._bpf.lookup(table, key, layout.size)
             if value is not None:
-                rows.append(self.decoder.count(key_layout.unpack(key), layout.unpack(value)))
-        return Counters(time.time_ns(), tuple(rows))
+                yield key, self.decoder.count(key_layout.unpack(key), layout.unpack(value))
 
     @property
     def expires(self) -> bool:
@@ -93,8 +109,12 @@ class Session:
             ),
         )
 
+    @property
+    def tend_every_ns(self) -> int:
+        return 250_000_000 if _FLUSH in self._descriptors else 1_000_000_000
+
     def tend(self) -> None:
-        """Settle rounds that stand still; to be called now and then, say every 250 ms.
+        """Settle rounds that stand still; to be called every ``tend_every_ns``.
 
         A device that receives in process context (tun) is not followed by napi_poll:
         the tracepoint engine would wait for the CPU's next packet.

@@ -94,7 +94,8 @@ def _read(
     except Exception as error:
         failures.append(f"route: {error or type(error).__name__}")
         return
-    if not answer.ok and found.get("forwarding"):
+    alone = found.get("route_from_node", answer)
+    if not answer.ok and alone.errno == answer.errno and found.get("forwarding"):
         try:
             found["refused_by"] = routes.refused_by(
                 route, answer.errno, target_ip, sender_ip, interface
