@@ -21,11 +21,8 @@ static __always_inline void reply_dropped(struct round *round, u64 skb,
 					  struct arp_packet *arp, u64 location,
 					  u32 reason)
 {
-	struct slot *slot = asked_by(round, (u64)dev, arp, skb);
+	struct slot *slot = asked_by(round, skb, (u64)dev, arp);
 
-	/* Dropped before it was seen to leave (netfilter, tc egress)? */
-	if (!slot)
-		slot = asked_by(round, (u64)dev, arp, 0);
 	if (slot)
 		note_drop(slot, DROPPED_REPLY, location, reason);
 }

@@ -27,6 +27,9 @@ struct place {
 	u64 at;
 };
 
+#define SETTLED_AT_ONCE 4
+#define NOT_SEEN_YET	~0ull /* no reply's address */
+
 BPF_RINGBUF_OUTPUT(events, RING_PAGES);
 BPF_PERCPU_ARRAY(statistics, u64, 2);
 BPF_TABLE("hash", struct count_key, struct count, counts, COUNT_ROWS);
@@ -168,16 +171,19 @@ static __always_inline struct slot *slot_at(struct round *round, u32 nth)
 	return slots.lookup(&at);
 }
 
-/* The kernel is done with what this CPU was at: all but the newest @keep. */
-static __always_inline void round_over(void)
+/*
+ * The kernel is done with what this CPU was at, all but the newest @keep. Says
+ * if there is more: the verifier walks through every turn of the loop.
+ */
+static __always_inline int round_over(void)
 {
 	struct round *round = this_round();
 	struct slot *slot;
 	u32 i, zero = 0;
 
 	if (!round)
-		return;
-	for (i = 0; i <= SLOTS; i++) {
+		return 0;
+	for (i = 0; i < SETTLED_AT_ONCE; i++) {
 		if (round->aside) {
 			round->aside = 0;
 			slot = aside.lookup(&zero);
@@ -193,7 +199,10 @@ static __always_inline void round_over(void)
 		settle(slot);
 		round->turn++;
 	}
+	if (round->open > round->keep)
+		return 1;
 	round->keep = 0;
+	return 0;
 }
 
 /* Fills the slot if this is a request to judge. */
@@ -248,24 +257,31 @@ static __always_inline int replies(struct slot *slot, u64 device,
 	       slot->rq.target_ip == arp->sender_ip;
 }
 
-/* The oldest open request that this reply answers. */
-static __always_inline struct slot *asked_by(struct round *round, u64 device,
-					     struct arp_packet *arp, u64 reply)
+/*
+ * The open request that this reply answers: the one it was seen to answer (the
+ * newest: memory is used again), or else the oldest that is still without one.
+ */
+static __always_inline struct slot *asked_by(struct round *round, u64 reply,
+					     u64 device, struct arp_packet *arp)
 {
+	u32 i, nth, oldest = SLOTS;
 	struct slot *slot;
-	u32 i;
 
 	for (i = 0; i < SLOTS; i++) {
 		if (i >= round->open)
 			break;
-		slot = slot_at(round, i);
+		nth = round->open - 1 - i;
+		slot = slot_at(round, nth);
 		if (!slot)
 			break;
-		if (slot->reply == reply && !slot->rq.dropped &&
-		    replies(slot, device, arp))
+		if (slot->rq.dropped || !replies(slot, device, arp))
+			continue;
+		if (slot->reply == reply)
 			return slot;
+		if (!slot->reply)
+			oldest = nth;
 	}
-	return 0;
+	return oldest == SLOTS ? 0 : slot_at(round, oldest);
 }
 
 /* A reply goes out. Gives 0 if no open request asked for it. */
@@ -273,7 +289,7 @@ static __always_inline int reply_seen(struct round *round, struct sk_buff *skb,
 				      struct net_device *dev,
 				      struct arp_packet *arp)
 {
-	struct slot *slot = asked_by(round, (u64)dev, arp, 0);
+	struct slot *slot = asked_by(round, NOT_SEEN_YET, (u64)dev, arp);
 
 	if (!slot)
 		return 0;

@@ -139,7 +139,8 @@ RAW_TRACEPOINT_PROBE(net_dev_queue)
  */
 RAW_TRACEPOINT_PROBE(napi_poll)
 {
-	round_over();
+	if (round_over())
+		settle_now(ctx);
 	return 0;
 }
 

@@ -9,10 +9,12 @@ holds their descriptors: the parent alone, after this, and nobody if that is kil
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import signal
 import socket
+import struct
 import sys
 import tempfile
 from dataclasses import asdict
@@ -132,6 +134,8 @@ def _in_packet_socket(symbols: Symbols) -> str:
 
 
 def _attach(module: Any, engine: Engine, definitions: str) -> tuple[list[str], list[int]]:
+    if any(hook.kind is Kind.FENTRY for hook in engine.hooks):
+        _try_tracing(module)
     try:
         text = definitions + _macros(engine.macros()) + source.assemble(engine.source)
         bpf = module(text=text.encode(), cflags=["-w"])
@@ -163,6 +167,23 @@ def _attach(module: Any, engine: Engine, definitions: str) -> tuple[list[str], l
         raise
     names += [f"link {hook.kind} {hook.place}" for hook in engine.hooks]
     return names, descriptors + attached
+
+
+def _try_tracing(module: Any) -> None:
+    """Raises LoadError if the kernel refuses an empty fentry program: compiling takes long."""
+    empty = struct.pack("=BBhi", 0xB7, 0, 0, 0) + struct.pack("=BBhi", 0x95, 0, 0, 0)
+    errors = set()
+    for name in (b"kfunc__vmlinux__arp_rcv", b"kfunc__arp_rcv"):  # bcc looks up what it names
+        descriptor = module.lib.bcc_prog_load(
+            module.TRACING, name, empty, len(empty), b"GPL", 0, 0, None, 0
+        )
+        if descriptor >= 0:
+            os.close(descriptor)
+            return
+        errors.add(ctypes.get_errno())
+    # One of the names is unknown to this bcc: ENOENT.
+    why = os.strerror(min(errors - {errno.ENOENT}, default=errno.ENOENT))
+    raise LoadError(f"the kernel refuses fentry programs: {why}")
 
 
 def _name(module: Any, bpf: Any, hook: Hook) -> str:

@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Iterable, Iterator
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 
 KALLSYMS = "/proc/kallsyms"
@@ -14,6 +13,8 @@ KALLSYMS = "/proc/kallsyms"
 # Further than any function is long: the address is in no function that is listed.
 _MAX_OFFSET = 1 << 20
 _TEXT = (b" t ", b" T ", b" w ", b" W ")
+# What may follow a function's name: the line's end, a module's name, a clone's suffix.
+_ENDS = (b"\n", b"\t", b".")
 
 
 class SymbolsError(Exception):
@@ -66,31 +67,37 @@ class Symbols:
         base, cold, _ = name.partition(".cold")
         return base if cold or address == start else f"{name}+{address - start:#x}"
 
-    def extents(self, names: Collection[str]) -> tuple[tuple[int, int, str], ...]:
+    def extents(self, names: Iterable[str]) -> tuple[tuple[int, int, str], ...]:
         """(first address, address after the last, name) of these functions.
 
-        A function's clones (``.constprop.0``, ``.isra.0``, ``.cold``) count as it. Empty if
-        addresses are hidden.
+        A function's clones (``.constprop.0``, ``.isra.0``, ``.cold``) count as it. The end
+        is where the next symbol of the file begins, which is in the order of addresses
+        (kernel/kallsyms.c). Empty if addresses are hidden.
         """
         if self.hidden:
             return ()
-        wanted = {name.encode() for name in names}
-        digits = self._digits
-        found = []
-        end = None
-        for line, following in pairwise(reversed(self._text)):
-            # Backwards, for a function may have several names, one line each.
-            if line[:digits] != following[:digits]:
-                end = int(line[:digits], 16)
-            name = following[digits + 3 :].split(b"\t")[0].split(b".")[0]
-            if name in wanted and end is not None:
-                found.append((int(following[:digits], 16), end, name.decode()))
-        return tuple(sorted(found))
+        return tuple(extent for name in names for extent in self._extents(name))
+
+    def _extents(self, name: str) -> Iterator[tuple[int, int, str]]:
+        data, digits = self._data, self._digits
+        key = b" " + name.encode()
+        at = data.find(key)
+        while at >= 0:
+            line = at - digits - 2
+            if data[at - 2 : at + 1] in _TEXT and data[at + len(key) : at + len(key) + 1] in _ENDS:
+                first = following = data[line : line + digits]
+                while following == first:  # a function may have several names
+                    line = data.find(b"\n", line) + 1
+                    following = data[line : line + digits]
+                if following:
+                    yield int(first, 16), int(following, 16), name
+            at = data.find(key, at + 1)
 
     @property
     def hidden(self) -> bool:
         """Are all addresses zero (kptr_restrict, or not enough privilege)?"""
-        return not self._text or not int(self._text[-1][: self._digits], 16)
+        last = self._data.rfind(b"\n", 0, -1) + 1  # the first lines may be per-CPU: 0
+        return not self._data[last : last + self._digits].strip(b"0")
 
     @cached_property
     def _data(self) -> bytes:
