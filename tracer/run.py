@@ -189,7 +189,7 @@ class Live:
             look = looker.look(
                 order.netns, order.ifindex, order.interface, order.sender_ip, order.target_ip
             )
-            finding = establish(look)
+            finding = establish(look, order.evidence)
             seen = dict(order.evidence)
             if isinstance(function := seen.get("drop_function"), str):
                 seen["drop_function"] = self.session.functions.learn(function)

@@ -104,7 +104,7 @@ def look(node: Node, sender: str = POD) -> Look:
 
 
 def found(node: Node) -> Finding:
-    return establish(look(node))
+    return establish(look(node), {})
 
 
 def test_healthy(node: Node) -> None:
@@ -116,7 +116,7 @@ def test_healthy(node: Node) -> None:
     assert (seen.route.gateway, seen.route.table) == ("192.0.2.1", 254)
     assert (seen.proxy_arp_interface, seen.proxy_arp_all) == (1, 0)
     assert (seen.forwarding, seen.ip_forward) == (1, 1)
-    assert establish(seen).reason == "unknown"
+    assert establish(seen, {}).reason == "unknown"
 
 
 def test_proxy_arp_off(node: Node) -> None:
@@ -231,7 +231,7 @@ def test_source_rejected_is_not_guessed(node: Node, rp_filter: int) -> None:
     seen = look(node)
     assert seen.route is not None and not seen.route.ok
     assert seen.route.error in ("EINVAL", "EXDEV")
-    finding = establish(seen)
+    finding = establish(seen, {})
     assert finding.reason == "unknown"
     assert finding.evidence["rp_filter"] == rp_filter
 
@@ -249,7 +249,7 @@ def test_route_through_the_asking_interface_is_not_proxy_arp_off(node: Node) -> 
     node.run(f"ip route replace default dev {CALI}")
     seen = look(node)
     assert seen.route is not None and seen.route.out_ifindex == seen.ifindex
-    assert establish(seen).reason == "unknown"
+    assert establish(seen, {}).reason == "unknown"
 
 
 def test_another_namespace_is_looked_into(node: Node) -> None:
@@ -263,7 +263,7 @@ def test_another_namespace_is_looked_into(node: Node) -> None:
     assert netns.own() == before
     assert seen.netns_path == node.path
     assert seen.failures == ()
-    finding = establish(seen)
+    finding = establish(seen, {})
     assert finding.reason == "proxy_arp_off"
     assert finding.remedy == (
         f"nsenter --net={node.path} sysctl -w net.ipv4.conf.{CALI}.proxy_arp=1"
@@ -290,7 +290,7 @@ def test_namespace_that_only_a_process_holds(node: Node) -> None:
 def test_namespace_that_is_gone(node: Node) -> None:
     looker = Looker()
     try:
-        finding = establish(looker.look(1, 7, CALI, POD, TARGET))
+        finding = establish(looker.look(1, 7, CALI, POD, TARGET), {})
     finally:
         looker.close()
     assert finding.reason == "unknown"

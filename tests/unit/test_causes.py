@@ -38,7 +38,7 @@ def refused(number: int) -> RouteAnswer:
 
 
 def reason(look: Look) -> str:
-    return establish(look).reason
+    return establish(look, {}).reason
 
 
 def test_a_healthy_node_establishes_nothing() -> None:
@@ -164,8 +164,8 @@ def test_unreachable_with_forwarding_unread_is_not_guessed() -> None:
         ),
         (
             replace(HEALTHY, route=refused(errno.EACCES)),
-            "remove the route or rule that refuses 169.254.1.1 "
-            "(ip route show table all; ip rule), or add a route that covers it",
+            "Remove the route or rule that refuses 169.254.1.1 "
+            "(ip route show table all; ip rule), or add a route that covers it.",
         ),
         (
             replace(HEALTHY, proxy_arp_interface=0, netns_path="/run/netns/it's"),
@@ -175,7 +175,7 @@ def test_unreachable_with_forwarding_unread_is_not_guessed() -> None:
     ],
 )
 def test_remedies_can_be_pasted(look: Look, remedy: str) -> None:
-    assert establish(look).remedy == remedy
+    assert establish(look, {}).remedy == remedy
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_evidence_is_all_that_was_read_and_what_decided() -> None:
         rp_filter_all=None,
         failures=("/proc/sys/net/ipv4/conf/all/rp_filter: Permission denied",),
     )
-    finding = establish(look)
+    finding = establish(look, {})
     assert finding.confidence == "inferred"
     assert finding.evidence == {
         "proxy_arp": 0,
@@ -221,7 +221,7 @@ def test_evidence_is_all_that_was_read_and_what_decided() -> None:
 
 def test_evidence_of_a_refusal_names_the_error() -> None:
     look = replace(HEALTHY, route=refused(errno.EINVAL), route_from_node=refused(errno.EINVAL))
-    evidence = establish(look).evidence
+    evidence = establish(look, {}).evidence
     assert evidence["route_ok"] is False
     assert evidence["route_error"] == "EINVAL"
     assert evidence["route_from_node_error"] == "EINVAL"
@@ -230,7 +230,7 @@ def test_evidence_of_a_refusal_names_the_error() -> None:
 def test_a_look_that_read_nothing_says_so() -> None:
     look = Look(netns=1, ifindex=7, interface="cali1", sender_ip="", target_ip="169.254.1.1")
     look = replace(look, failures=("network namespace 1: gone",))
-    finding = establish(look)
+    finding = establish(look, {})
     assert finding.reason == "unknown"
     assert finding.evidence == {
         "unread": "network namespace 1: gone",
@@ -248,3 +248,9 @@ def test_each_cause_is_shown_by_a_test_that_exists(cause: object) -> None:
     path, _, name = cause.shown_by.partition("::")  # type: ignore[attr-defined]
     tree = ast.parse((Path(__file__).parents[2] / path).read_text(encoding="utf-8"))
     assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_what_was_seen_to_be_dropped_was_not_refused_by_the_configuration() -> None:
+    look = replace(HEALTHY, forwarding=0)
+    assert establish(look, {}).reason == "forwarding_off"
+    assert establish(look, {"dropped": "request"}).reason == "unknown"

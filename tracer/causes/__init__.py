@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from tracer.causes import forwarding_off, no_route, proxy_arp_off, unknown
 from tracer.causes.cause import INFERRED, Cause, Finding
+from tracer.events import Evidence
 from tracer.node.look import Look
 
 # The first that holds is the reason. The order is that of the kernel's own decision
@@ -19,9 +20,13 @@ CAUSES: tuple[Cause, ...] = (
 )
 
 
-def establish(look: Look) -> Finding:
-    """The first cause that the look establishes, with everything the look read."""
-    for cause in CAUSES:
+def establish(look: Look, seen: Evidence) -> Finding:
+    """The first cause that the look establishes, with everything the look read.
+
+    ``seen`` is what the hooks saw of the request. What the kernel was seen to drop it did
+    not refuse, whatever its configuration says.
+    """
+    for cause in (unknown.CAUSE,) if "dropped" in seen else CAUSES:
         because = cause.holds(look)
         if because is not None:
             evidence = {**look.evidence(), "because": because}

@@ -40,8 +40,8 @@ def _remedy(look: Look) -> str:
     if look.route is not None and look.route.errno == errno.ENETUNREACH:
         return command(look, "ip route add default via GATEWAY")
     return (
-        f"remove the route or rule that refuses {look.target_ip} "
-        f"(ip route show table all; ip rule), or add a route that covers it"
+        f"Remove the route or rule that refuses {look.target_ip} "
+        f"(ip route show table all; ip rule), or add a route that covers it."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from tracer.causes.cause import Cause
 from tracer.node.look import Look
+from tracer.state.incident import UNKNOWN_REMEDY
 
 
 def _holds(look: Look) -> str | None:
@@ -14,7 +15,7 @@ def _holds(look: Look) -> str | None:
 
 
 def _remedy(look: Look) -> str:
-    return "no cause established: see the evidence"
+    return UNKNOWN_REMEDY
 
 
 CAUSE = Cause(

@@ -17,7 +17,7 @@ LONGEST_WAIT_NS = 60 * SECOND
 """The cause of a flag that stays up is looked at again after 1 s, 2, 4, ... 60 s."""
 
 UNKNOWN = "unknown"
-UNKNOWN_REMEDY = "no cause established: see the evidence"
+UNKNOWN_REMEDY = "No cause is established: see the evidence."
 
 
 class Incident:
