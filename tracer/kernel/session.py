@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -99,15 +100,10 @@ class Session:
     def expire(self, device: int, sender_ip: str, target_ip: str, before_ts: int) -> None:
         """Give up on this exchange's oldest deferred request if it came before that time."""
         addresses = struct.unpack("=II", socket.inet_aton(sender_ip) + socket.inet_aton(target_ip))
-        self._bpf.run(
-            self._descriptors[_EXPIRE],
-            struct.pack(
-                "=QQQ",
-                device,
-                addresses[0] << 32 | addresses[1],
-                before_ts - self.decoder.offset,
-            ),
-        )
+        before = before_ts - self.decoder.offset
+        arguments = struct.pack("=QQQ", device, addresses[0] << 32 | addresses[1], before)
+        with contextlib.suppress(LibbpfError):  # before 5.10: it stays deferred
+            self._bpf.run(self._descriptors[_EXPIRE], arguments)
 
     @property
     def tend_every_ns(self) -> int:
@@ -152,7 +148,8 @@ class Session:
         except OSError:
             return  # not ours to run on: its next packet settles the round
         try:
-            self._bpf.run(self._descriptors[_FLUSH], b"")
+            with contextlib.suppress(LibbpfError):  # before 5.10: its next packet settles it
+                self._bpf.run(self._descriptors[_FLUSH], b"")
         finally:
             os.sched_setaffinity(0, before)
 
