@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tracer.events import Request
 
+NEIGH_SYSCTLS = Path("/proc/sys/net/ipv4/neigh")
 _GRACE_NS = 1_000_000_000
 _USER_HZ = 100  # proxy_delay is in 1/100 s: net/core/neighbour.c, NEIGH_SYSCTL_USERHZ_*
 _UNREADABLE_NS = 10_000_000_000  # e.g. the interface is in another network namespace
@@ -20,7 +21,7 @@ _UNREADABLE_NS = 10_000_000_000  # e.g. the interface is in another network name
 def proxy_delay_ns(interface: str) -> int:
     """The longest that a proxied reply may be held back, ns (in our own netns)."""
     try:
-        text = (Path("/proc/sys/net/ipv4/neigh") / interface / "proxy_delay").read_text()
+        text = (NEIGH_SYSCTLS / interface / "proxy_delay").read_text()
         return int(text) * 1_000_000_000 // _USER_HZ
     except (OSError, ValueError):
         return _UNREADABLE_NS

@@ -87,12 +87,10 @@ class Libbpf:
 
     def run(self, fd: int, arguments: bytes) -> None:
         """Run a raw tracepoint program once, here and now (BPF_PROG_TEST_RUN, 5.10)."""
-        context = ct.create_string_buffer(arguments, len(arguments)) if arguments else None
-        options = _TestRunOpts(
-            sz=ct.sizeof(_TestRunOpts),
-            ctx_in=ct.cast(context, ct.c_void_p),  # NULL if there are none, or it is EINVAL
-            ctx_size_in=len(arguments),
-        )
+        options = _TestRunOpts(sz=ct.sizeof(_TestRunOpts), ctx_size_in=len(arguments))
+        context = ct.create_string_buffer(arguments, len(arguments))
+        if arguments:  # or it must be NULL
+            options.ctx_in = ct.addressof(context)
         if self._lib.bpf_prog_test_run_opts(fd, ct.byref(options)):
             raise LibbpfError(f"BPF_PROG_TEST_RUN: {os.strerror(ct.get_errno())}")
 
