@@ -28,24 +28,25 @@ def proxy_delay_ns(interface: str) -> int:
 
 
 class Expiry:
-    """Remembers deferred requests until they are due."""
+    """Remembers deferred requests until they are due. Times: CLOCK_MONOTONIC, ns."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[int, int, Request]] = []
+        self._waiting: list[tuple[int, int, int, Request]] = []
         self._number = 0
 
-    def add(self, request: Request) -> None:
-        due = request.ts + proxy_delay_ns(request.interface) + _GRACE_NS
+    def add(self, request: Request, came: int) -> None:
+        due = came + proxy_delay_ns(request.interface) + _GRACE_NS
         self._number += 1  # requests do not compare
-        heapq.heappush(self._waiting, (due, self._number, request))
+        heapq.heappush(self._waiting, (due, self._number, came, request))
 
     def next_due(self) -> int | None:
-        """When the next one is due, ns since the epoch; None when none waits."""
+        """When the next one is due; None when none waits."""
         return self._waiting[0][0] if self._waiting else None
 
-    def due(self, now: int) -> list[Request]:
-        """Those whose time is over at ``now``; they are forgotten."""
+    def due(self, now: int) -> list[tuple[int, Request]]:
+        """Those whose time is over at ``now``, and when they came; they are forgotten."""
         over = []
         while self._waiting and self._waiting[0][0] <= now:
-            over.append(heapq.heappop(self._waiting)[2])
+            _, _, came, request = heapq.heappop(self._waiting)
+            over.append((came, request))
         return over

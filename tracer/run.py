@@ -82,7 +82,8 @@ class Live:
         self, pipeline: Pipeline, output: Output, stop_fd: int, duration_s: float | None
     ) -> None:
         """Feed events until it is to end: a signal, the duration, the count, no reader."""
-        now = time.time_ns()
+        # Waiting is by the monotonic clock: somebody may set the other one.
+        now = time.monotonic_ns()
         end = None if duration_s is None else now + round(duration_s * 1e9)
         next_tend = now + self.session.tend_every_ns
         for link in self._existing:
@@ -94,10 +95,12 @@ class Live:
         poll.register(output.fileno(), 0)
         while True:
             output.flush()
-            wake_at = (next_tend, end, pipeline.state.deadline(), self._expiry.next_due())
-            wait_ns = min(at for at in wake_at if at is not None) - time.time_ns()
-            ready = dict(poll.poll(max(0.0, wait_ns / 1e6)))
-            now = time.time_ns()
+            wake_at = (next_tend, end, self._expiry.next_due())
+            waits = [at - time.monotonic_ns() for at in wake_at if at is not None]
+            if (deadline := pipeline.state.deadline()) is not None:
+                waits.append(deadline - time.time_ns())
+            ready = dict(poll.poll(max(0.0, min(waits) / 1e6)))
+            now = time.monotonic_ns()
             if stop_fd in ready or output.closed_by_reader():
                 return
             self._feed_links(pipeline)
@@ -105,15 +108,13 @@ class Live:
             for answer in self.investigator.answers():
                 pipeline.feed(answer)
             deadline = pipeline.state.deadline()
-            if deadline is not None and deadline <= now:
-                pipeline.feed(Tick(now))
+            if deadline is not None and deadline <= time.time_ns():
+                pipeline.feed(Tick(time.time_ns()))
             if now >= next_tend:
                 next_tend = now + self.session.tend_every_ns
                 self._tend(pipeline)
-            for request in self._expiry.due(now):
-                self.session.expire(
-                    request.device, request.sender_ip, request.target_ip, request.ts + 1
-                )
+            for came, request in self._expiry.due(now):
+                self.session.expire(request, came)
             if pipeline.full or (end is not None and now >= end):
                 return
 
@@ -145,7 +146,7 @@ class Live:
                     and isinstance(event, Request)
                     and event.verdict is Verdict.DEFERRED
                 ):
-                    self._expiry.add(event)
+                    self._expiry.add(event, self.session.monotonic(event.ts))
             some = some or bool(events)
             if len(events) < Ring.BATCH:
                 break

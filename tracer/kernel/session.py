@@ -97,13 +97,21 @@ class Session:
         """Whether deferred requests must be :meth:`expire`\\ d: their end cannot be seen."""
         return _EXPIRE in self._descriptors
 
-    def expire(self, device: int, sender_ip: str, target_ip: str, before_ts: int) -> None:
-        """Give up on this exchange's oldest deferred request if it came before that time."""
-        addresses = struct.unpack("=II", socket.inet_aton(sender_ip) + socket.inet_aton(target_ip))
-        before = before_ts - self.decoder.offset
-        arguments = struct.pack("=QQQ", device, addresses[0] << 32 | addresses[1], before)
+    def expire(self, request: Request, came: int) -> None:
+        """Give up on the oldest deferred request of this one's exchange.
+
+        Nothing happens if that one came after ``came`` (CLOCK_MONOTONIC, ns).
+        """
+        sender, target = struct.unpack(
+            "=II", socket.inet_aton(request.sender_ip) + socket.inet_aton(request.target_ip)
+        )
+        arguments = struct.pack("=QQQ", request.device, sender << 32 | target, came + 1)
         with contextlib.suppress(LibbpfError):  # before 5.10: it stays deferred
             self._bpf.run(self._descriptors[_EXPIRE], arguments)
+
+    def monotonic(self, ts: int) -> int:
+        """CLOCK_MONOTONIC of an event just read, ns."""
+        return ts - self.decoder.offset
 
     @property
     def tend_every_ns(self) -> int:
