@@ -106,7 +106,7 @@ def _announce(live: Live, started: Started) -> None:
     globs = " ".join(options.globs)
     if options.engine is None:
         for engine, why in live.session.passed_over:
-            say(f"arpwhy: the {engine} engine cannot run here: {why}")
+            say(f"arpwhy: no {engine} engine: {why}")
     if not started.interfaces and not options.all_netns:
         say(f"arpwhy: no interface matches {globs} yet: waiting for one to appear")
     count = len(started.interfaces)

@@ -183,7 +183,7 @@ def _try_tracing(module: Any) -> None:
         errors.add(ctypes.get_errno())
     # One of the names is unknown to this bcc: ENOENT.
     why = os.strerror(min(errors - {errno.ENOENT}, default=errno.ENOENT))
-    raise LoadError(f"the kernel refuses fentry programs: {why}")
+    raise LoadError(f"the kernel refuses it ({why})")
 
 
 def _name(module: Any, bpf: Any, hook: Hook) -> str:
