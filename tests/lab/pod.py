@@ -137,7 +137,7 @@ class Pod(Netns):
         if shutil.which("ping") is None:
             raise Unavailable("ping: not installed (Debian: iputils-ping)")
         return self.popen(
-            ["ping", "-n", "-c", str(seconds), "-i", "1", "-w", str(seconds), address],
+            ["ping", "-n", "-c", str(seconds), "-i", "1", address],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
