@@ -51,13 +51,23 @@ class Fault:
 
     def mend(self, lab: Lab, pod: Pod) -> None:
         """Put back exactly what was there; LabError if it is not broken."""
+        record = self._record(lab, pod)
+        self.undo(lab, pod, record["saved"])
+        self._drop(lab, record)
+
+    def forget(self, lab: Lab, pod: Pod) -> None:
+        """Somebody else has mended it, by arpwhy's remedy say; LabError if it is not broken."""
+        self._drop(lab, self._record(lab, pod))
+
+    def _drop(self, lab: Lab, record: Record) -> None:
+        lab.state.faults.remove(record)
+        lab.state.save()
+
+    def _record(self, lab: Lab, pod: Pod) -> Record:
         owner = None if self.whole_node else pod.name
         for record in lab.state.faults:
             if record["fault"] == self.name and record["pod"] == owner:
-                self.undo(lab, pod, record["saved"])
-                lab.state.faults.remove(record)
-                lab.state.save()
-                return
+                return record
         where = "" if owner is None else f" on {owner}"
         raise LabError(f"{self.name} is not broken{where}")
 
