@@ -9,6 +9,8 @@
 #define OP_REQUEST   __builtin_bswap16(1)
 #define OP_REPLY     __builtin_bswap16(2)
 
+#define WORD(name, nth) (((const u64 *)(name))[nth])
+
 #define READ(into, from) bpf_probe_read_kernel(&(into), sizeof(into), &(from))
 
 /* An ARP packet of IPv4 over Ethernet: RFC 826. */

@@ -54,6 +54,12 @@ def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session")
+def any_engine() -> str:
+    """For what does not depend on the engine: the first that can run."""
+    return next(name for name, why in WHY_NOT.items() if not why)
+
+
 class Bench:
     """A lab, a trace that runs in its node, and waiting for what it says.
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import fnmatch
 import ipaddress
 import re
+import struct
 
 import pytest
 from hypothesis import given
@@ -16,9 +17,9 @@ from tracer.kernel import filters
 
 def traced(macro: str, name: str) -> bool:
     """What the C macro says of a device's name."""
-    chars = name.encode().ljust(16, b"\0")
-    python = re.sub(r"\(name\)\[(\d+)\]", lambda found: str(chars[int(found[1])]), macro)
-    return bool(eval(python.replace("&&", "and").replace("||", "or")))
+    words = struct.unpack("=2Q", name.encode().ljust(16, b"\0"))
+    python = re.sub(r"WORD\(name, (\d)\)", lambda found: str(words[int(found[1])]), macro)
+    return bool(eval(python.replace("ull", "").replace("||", "or")))
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,9 @@ def traced(macro: str, name: str) -> bool:
         (["cali*", "tap*"], "tap1", True),
         (["cali*", "tap*"], "veth1", False),
         (["abcdefghijklmno"], "abcdefghijklmno", True),
+        (["abcdefghijklmno"], "abcdefghijklmnp", False),
+        (["abcdefghijklm*"], "abcdefghijklmno", True),
+        (["abcdefghijklm*"], "abcdefghijkl", False),
     ],
 )
 def test_names(globs: list[str], name: str, expected: bool) -> None:

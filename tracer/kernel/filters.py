@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import sys
 from collections.abc import Sequence
 
 NAME_MAX = 15  # IFNAMSIZ - 1
@@ -30,7 +31,20 @@ def _beginning(glob: str) -> str:
         fixed += b"\0"
     if not fixed:
         return "1"
-    return "(" + " && ".join(f"(name)[{i}] == {byte}" for i, byte in enumerate(fixed)) + ")"
+    # Word by word: of a chain of bytes clang may make a call to bcmp, which BPF has not.
+    differences = (
+        f"((WORD(name, {at // 8}) ^ {_word(fixed[at : at + 8])}) & {_mask(fixed[at : at + 8])})"
+        for at in range(0, len(fixed), 8)
+    )
+    return f"(({' | '.join(differences)}) == 0)"
+
+
+def _word(part: bytes) -> str:
+    return f"{int.from_bytes(part.ljust(8, bytes(1)), sys.byteorder):#018x}ull"
+
+
+def _mask(part: bytes) -> str:
+    return _word(b"\xff" * len(part))
 
 
 def target_macro(targets: Sequence[ipaddress.IPv4Address] | None) -> str:

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""However a trace ends, nothing of it stays: no program, link, filter, qdisc or process."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import PATIENCE_S
+from lab import Lab
+from lab.tracer import Tracer, command
+
+pytestmark = pytest.mark.skipif(shutil.which("bpftool") is None, reason="bpftool is missing")
+
+# Linux hands programs and links back after a grace period of RCU.
+GONE_S = 5 * PATIENCE_S
+
+
+def in_kernel() -> Counter[str]:
+    """Programs and links, by type."""
+    seen: Counter[str] = Counter()
+    for kind in ("prog", "link"):
+        out = subprocess.run(
+            ["bpftool", "-j", kind, "show"], capture_output=True, text=True, check=True
+        ).stdout
+        seen.update(f"{kind} {entry['type']}" for entry in json.loads(out or "[]"))
+    return seen
+
+
+def traffic_control(lab: Lab) -> str:
+    qdiscs = lab.node.run(["tc", "qdisc", "show"]).stdout
+    filters = [
+        lab.node.run(["tc", "filter", "show", "dev", pod.interface, way]).stdout
+        for pod in lab.pods
+        for way in ("ingress", "egress")
+    ]
+    return qdiscs + "".join(filters)
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + GONE_S
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_after_a_signal(engine: str, number: int) -> None:
+    with Lab("after", pods=1) as lab:
+        (pod,) = lab.pods
+        before, control = in_kernel(), traffic_control(lab)
+        with Tracer(lab.node, engine) as tracer:
+            pod.ask(3)
+            tracer.wait_for_count(3, lambda line: line["type"] == "request", PATIENCE_S)
+            assert in_kernel() - before
+            assert traffic_control(lab) == control
+            tracer.process.send_signal(number)
+            tracer.process.wait(PATIENCE_S)
+            wait_until(lambda: in_kernel() == before, f"{in_kernel()} was {before}")
+        assert traffic_control(lab) == control
+        assert pod.ask(3).replies == 3
+
+
+def test_killed_while_it_loads(engine: str) -> None:
+    before = in_kernel()
+    for delay_s in (0.2, 0.5, 0.8):
+        process = subprocess.Popen(
+            [*command(), "trace", "--engine", engine, "-i", "nosuch*"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(delay_s)
+        children = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(process.pid)],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout.split()
+        process.kill()
+        process.wait()
+        for child in children:
+            wait_until(lambda pid=child: not Path("/proc", pid).exists(), "the loader lives on")
+    wait_until(lambda: in_kernel() == before, f"{in_kernel()} was {before}")
+
+
+def test_two_traces_at_once_see_the_same(engine: str) -> None:
+    with Lab("twice", pods=1) as lab:
+        (pod,) = lab.pods
+        with Tracer(lab.node, engine) as one, Tracer(lab.node, engine) as other:
+            pod.ask(13)
+            for tracer in (one, other):
+                tracer.wait_for_count(13, lambda line: line["type"] == "request", PATIENCE_S)
+                code, stop = tracer.stop()
+                assert (code, stop and stop["answered"]) == (0, 13)
