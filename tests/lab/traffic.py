@@ -141,10 +141,12 @@ class Line:
         try:
             self.socket.send(self.frame)
         except OSError as error:
-            if error.errno not in _LINK_IS_DOWN:
+            if error.errno in _LINK_IS_DOWN:
+                self.link_down = True
+                return
+            # ENOBUFS: taken, and then dropped because the other side's queue was full.
+            if error.errno != errno.ENOBUFS:
                 raise
-            self.link_down = True
-            return
         self.sent += 1
         if self.sent % _DRAIN_EVERY == 0:
             self.count()
