@@ -71,6 +71,19 @@ COMMON = (
 FUNCTIONS = ("arp_rcv", "arp_process", "arp_xmit", "pneigh_enqueue")
 
 
+def function_hooks(enter: Callable[[str], Hook], leave: Callable[[str], Hook]) -> tuple[Hook, ...]:
+    """The hooks of an engine that probes functions, of whichever kind."""
+    return (
+        *COMMON,
+        leave("arp_process"),
+        leave("arp_rcv"),
+        enter("arp_xmit"),
+        enter("pneigh_enqueue"),
+        enter("arp_process"),
+        enter("arp_rcv"),
+    )
+
+
 def missing_function(symbols: Symbols) -> str | None:
     missing = [name for name in FUNCTIONS if not symbols.has(name)]
     return f"the kernel has no function {missing[0]} to probe" if missing else None

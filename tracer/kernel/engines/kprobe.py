@@ -7,10 +7,10 @@ from pathlib import Path
 
 from tracer.kernel.btf import Btf
 from tracer.kernel.engines.engine import (
-    COMMON,
     Engine,
     Hook,
     Kind,
+    function_hooks,
     function_macros,
     missing_function,
 )
@@ -37,15 +37,7 @@ def _why_not(btf: Btf, symbols: Symbols) -> str | None:
 ENGINE = Engine(
     name="kprobe",
     source="kprobe.c",
-    hooks=(
-        *COMMON,
-        _exit("arp_process"),
-        _exit("arp_rcv"),
-        _entry("arp_xmit"),
-        _entry("pneigh_enqueue"),
-        _entry("arp_process"),
-        _entry("arp_rcv"),
-    ),
+    hooks=function_hooks(_entry, _exit),
     why_not=_why_not,
     macros=function_macros,
 )
