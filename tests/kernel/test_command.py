@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -213,10 +213,19 @@ def test_wrong_usage(lab: Lab) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_without_bcc(lab: Lab, tmp_path: Path) -> None:
+def test_without_bcc(tmp_path: Path) -> None:
     """A bcc that cannot be imported is named with the packages that bring it."""
     (tmp_path / "bcc.py").write_text("raise ImportError('no bcc', name='bcc')\n")
-    env = shutil.which("env") or "env"
-    line = refusal(lab, wrap=[env, f"PYTHONPATH={tmp_path}:{os.environ.get('PYTHONPATH', '')}"])
+    checkout = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "tracer", "trace"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{checkout}"},
+        capture_output=True,
+        text=True,
+        timeout=START_S,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
     assert "apt-get install python3-bpfcc" in line
     assert "dnf install python3-bcc" in line
