@@ -134,8 +134,9 @@ def test_deferred_requests_of_an_interface_that_vanishes_are_unanswered(
 
 def test_deferred_requests_that_are_then_refused_are_unanswered(bench: Bench, pod: Pod) -> None:
     node = bench.lab.node
-    node.set_sysctls({f"net/ipv4/neigh/{pod.interface}/proxy_delay": 100})
+    node.set_sysctls({f"net/ipv4/neigh/{pod.interface}/proxy_delay": 500})
     pod.ask(5, settle=0.0)
+    bench.requests(pod, 5)  # all queued, before it is switched off
     node.set_sysctls({f"net/ipv4/conf/{pod.interface}/proxy_arp": 0})
     seen = bench.verdicts(pod, 10)
     assert seen["deferred"] == 5
