@@ -249,17 +249,16 @@ static __always_inline struct slot *request_seen(struct round *round,
 }
 
 /* Is this packet the reply to the slot's request? */
-static __always_inline int replies(struct slot *slot, u64 device,
-				   struct arp_packet *arp)
+static __always_inline int replies(struct slot *slot, struct arp_packet *arp)
 {
-	return slot->rq.device == device &&
-	       slot->rq.sender_ip == arp->target_ip &&
+	return slot->rq.sender_ip == arp->target_ip &&
 	       slot->rq.target_ip == arp->sender_ip;
 }
 
 /*
  * The open request that this reply answers: the one it was seen to answer (the
  * newest: memory is used again), or else the oldest that is still without one.
+ * A reply that was seen to leave may belong to the pod's device by now.
  */
 static __always_inline struct slot *asked_by(struct round *round, u64 reply,
 					     u64 device, struct arp_packet *arp)
@@ -274,11 +273,11 @@ static __always_inline struct slot *asked_by(struct round *round, u64 reply,
 		slot = slot_at(round, nth);
 		if (!slot)
 			break;
-		if (slot->rq.dropped || !replies(slot, device, arp))
+		if (slot->rq.dropped || !replies(slot, arp))
 			continue;
 		if (slot->reply == reply)
 			return slot;
-		if (!slot->reply)
+		if (!slot->reply && slot->rq.device == device)
 			oldest = nth;
 	}
 	return oldest == SLOTS ? 0 : slot_at(round, oldest);

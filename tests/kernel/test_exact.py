@@ -140,7 +140,8 @@ def test_events_that_are_lost_are_shown_and_the_counts_stay_exact(engine: str) -
         lab.break_("proxy_arp_off", breaks)
         after = lab.storm({healthy: 4003, breaks: 4003})
         os.kill(tracer.process.pid, signal.SIGCONT)
-        tracer.wait_for(lambda line: line["type"] == "flag", PATIENCE_S)
+        # A trace that was held up for a second may say unknown first.
+        flag = tracer.wait_for(lambda line: line.get("reason") == "proxy_arp_off", PATIENCE_S)
         code, stop = tracer.stop()
     if any(tally.dropped for tallies in (before, after) for tally in tallies.values()):
         raise LabError("the pods' links dropped requests: nothing can be said")
@@ -150,5 +151,5 @@ def test_events_that_are_lost_are_shown_and_the_counts_stay_exact(engine: str) -
     assert stop["lost"] == sum(line["count"] for line in tracer.of_type("lost"))
     assert stop["requests"] == 2 * (9001 + 4003)
     assert (stop["answered"], stop["unanswered"]) == (2 * 9001 + 4003, 4003)
-    (flag,) = tracer.flags()
-    assert (flag["interface"], flag["reason"]) == (breaks.interface, "proxy_arp_off")
+    assert flag["interface"] == breaks.interface
+    assert {line["interface"] for line in tracer.flags()} == {breaks.interface}
