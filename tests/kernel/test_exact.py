@@ -141,7 +141,9 @@ def test_events_that_are_lost_are_shown_and_the_counts_stay_exact(engine: str) -
         after = lab.storm({healthy: 4003, breaks: 4003})
         os.kill(tracer.process.pid, signal.SIGCONT)
         # A trace that was held up for a second may say unknown first.
-        flag = tracer.wait_for(lambda line: line.get("reason") == "proxy_arp_off", PATIENCE_S)
+        flag = tracer.wait_for(
+            lambda line: line["type"] == "flag" and line["reason"] == "proxy_arp_off", PATIENCE_S
+        )
         code, stop = tracer.stop()
     if any(tally.dropped for tallies in (before, after) for tally in tallies.values()):
         raise LabError("the pods' links dropped requests: nothing can be said")
