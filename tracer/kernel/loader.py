@@ -35,6 +35,10 @@ MAPS = ("events", "statistics", "counts", "rounds")
 RING_PAGES = 512  # 2 MiB: 16,000 requests that wait to be read
 COUNT_ROWS = 16384  # interfaces
 
+# No debug information, and clang's own passes left out: bcc runs the optimiser itself,
+# after that (src/cc/bpf_module.cc). A fifth less time to compile.
+_CFLAGS = ["-w", "-g0", "-Xclang", "-disable-llvm-passes"]
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -138,7 +142,7 @@ def _attach(module: Any, engine: Engine, definitions: str) -> tuple[list[str], l
         _try_tracing(module)
     try:
         text = definitions + _macros(engine.macros()) + source.assemble(engine.source)
-        bpf = module(text=text.encode(), cflags=["-w"])
+        bpf = module(text=text.encode(), cflags=_CFLAGS)
     except Exception as error:
         raise LoadError(f"bcc cannot compile {engine.source}: {error}") from error
     lib = module.lib
