@@ -57,6 +57,7 @@ static __always_inline int came_in(struct sk_buff *skb, struct net_device *dev,
 	unsigned char *address = 0;
 	u8 mac[6] = {};
 	int i, iif = 0, ifindex = 0;
+
 	READ(iif, skb->skb_iif);
 	READ(ifindex, dev->ifindex);
 	if (iif)
@@ -112,7 +113,7 @@ static __always_inline void request_dropped(struct round *round,
 		return;
 	slot->rq.late = was_enqueued(skb) && is_deferred(&slot->rq);
 	note_drop(slot, DROPPED_REQUEST, location, reason);
-	round->aside = 1;
+	settle_only_aside(round);
 }
 
 RAW_TRACEPOINT_PROBE(kfree_skb)

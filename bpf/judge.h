@@ -205,6 +205,13 @@ static __always_inline int round_over(void)
 	return 0;
 }
 
+/* The slot aside is to be settled now, and nothing of a round under way. */
+static __always_inline void settle_only_aside(struct round *round)
+{
+	round->aside = 1;
+	round->keep = round->open;
+}
+
 /* Fills the slot if this is a request to judge. */
 static __always_inline int fill(struct slot *slot, struct sk_buff *skb,
 				struct net_device *dev, struct arp_packet *arp)

@@ -177,7 +177,7 @@ int expire(struct bpf_raw_tracepoint_args *ctx)
 	slot->rq = *asked;
 	slot->rq.ts = bpf_ktime_get_ns();
 	slot->rq.late = 1;
-	round->aside = 1;
+	settle_only_aside(round);
 	settle_now(ctx);
 	return 0;
 }

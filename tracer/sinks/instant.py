@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 _SECOND: Final = 1_000_000_000
@@ -13,32 +14,22 @@ _SECOND: Final = 1_000_000_000
 def rfc3339() -> Callable[[int], str]:
     """A function that gives ``2026-11-23T09:04:01.123456789Z``: UTC, nanoseconds."""
     # Most lines of a busy run share their second, and strftime costs more than the rest.
-    known_second = -1
-    known_text = ""
+    date = lru_cache(1)(lambda second: time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)))
 
     def text(ts: int) -> str:
-        nonlocal known_second, known_text
         second, rest = divmod(ts, _SECOND)
-        if second != known_second:
-            known_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-            known_second = second
-        return f"{known_text}.{rest:09d}Z"
+        return f"{date(second)}.{rest:09d}Z"
 
     return text
 
 
 def clock_time() -> Callable[[int], str]:
     """A function that gives ``09:04:01.123``: local time as tcpdump shows it, cut to ms."""
-    known_second = -1
-    known_text = ""
+    clock = lru_cache(1)(lambda second: time.strftime("%H:%M:%S", time.localtime(second)))
 
     def text(ts: int) -> str:
-        nonlocal known_second, known_text
         second, rest = divmod(ts, _SECOND)
-        if second != known_second:
-            known_text = time.strftime("%H:%M:%S", time.localtime(second))
-            known_second = second
-        return f"{known_text}.{rest // 1_000_000:03d}"
+        return f"{clock(second)}.{rest // 1_000_000:03d}"
 
     return text
 
