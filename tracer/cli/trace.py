@@ -93,6 +93,8 @@ def command(
             except (OutputClosed, OutputBlocked):
                 pass  # the recording and the exit status are still wanted
             live.finish(pipeline)
+            if uncounted := live.session.uncounted():
+                say(f"arpwhy: too many interfaces: {uncounted} requests not in the exact counts")
             with contextlib.suppress(OutputClosed, OutputBlocked):
                 output.flush()
             flags_raised = pipeline.flags_raised

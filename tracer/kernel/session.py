@@ -61,6 +61,10 @@ class Session:
         new, self._lost_before = total - self._lost_before, total
         return new
 
+    def uncounted(self) -> int:
+        """Requests of interfaces for which the kernel's counts had no room."""
+        return self._statistic("STATISTIC_UNCOUNTED")
+
     def _statistic(self, name: str) -> int:
         key = struct.pack("=I", self._statistics[name])
         values = self._bpf.lookup(self._descriptors["map statistics"], key, 8 * self._cpus)
