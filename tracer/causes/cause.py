@@ -7,34 +7,47 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tracer.causes.seen import Seen
 from tracer.events import Evidence
 from tracer.node.look import Look
 
+OBSERVED = "observed"
 INFERRED = "inferred"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
     """One reason why a request gets no answer, and all that is known of it.
 
-    ``holds`` gives one sentence, what in the look establishes the cause, or None when
-    the look does not establish it: it never guesses. ``remedy`` is a command to paste,
-    or a sentence; only asked when the cause holds. ``lasting`` tells what usually did it,
-    and so where the mend must go to stay. ``shown_by`` is the test that brings it about.
+    ``observed`` gives one sentence, what in the request's own evidence establishes the
+    cause (the look only adds names, and settles what the evidence leaves open), or None.
+    ``holds`` gives one, what in the node's configuration does, or None. Neither guesses.
+    ``remedy`` is a command to paste, or a sentence; only asked when the cause was
+    established. ``lasting`` tells what usually did it, and so where the mend must go to
+    stay. ``recognised`` tells people how arpwhy knows. ``shown_by`` are the faults of the
+    lab (tests/lab/faults) that bring it about: tests/kernel/test_causes.py runs each.
+
+    ``drops``: the kernel drops something under it; what it was seen to drop it did not
+    refuse for any other cause. ``unseen``: under it no request is seen at all, so that a
+    request which was seen rules it out.
     """
 
     name: str
     means: str
+    observed: Callable[[Seen, Look], str | None]
     holds: Callable[[Look], str | None]
-    remedy: Callable[[Look], str]
+    remedy: Callable[[Look, Seen], str]
+    recognised: str
     lasting: str
     field_reports: tuple[str, ...]
-    shown_by: str
+    shown_by: tuple[str, ...]
+    drops: bool = False
+    unseen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``evidence`` is all that the look read, and under ``because`` what decided."""
+    """``evidence`` is all that was seen and read, and under ``because`` what decided."""
 
     reason: str
     confidence: str

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 
 from tracer.causes.cause import Cause, command
+from tracer.causes.seen import Seen
 from tracer.node.look import Look
 
 # What ip_route_input_noref leaves in the route's error for a failed lookup of the target
@@ -16,6 +17,10 @@ _FAILED = {
     errno.EACCES: "a prohibit route or rule covers it",
     errno.EINVAL: "a blackhole route or rule covers it",
 }
+
+
+def _observed(seen: Seen, look: Look) -> str | None:
+    return None
 
 
 def _holds(look: Look) -> str | None:
@@ -33,7 +38,7 @@ def _holds(look: Look) -> str | None:
     return f"the route lookup for {look.target_ip} fails ({route.error}): {_FAILED[route.errno]}"
 
 
-def _remedy(look: Look) -> str:
+def _remedy(look: Look, seen: Seen) -> str:
     if look.refused_by is not None:
         kind, rest = look.refused_by.split(" ", 1)
         return command(look, f"ip {kind} del {rest}")
@@ -51,8 +56,10 @@ CAUSE = Cause(
         "The route lookup for the target failed: no default route, or an unreachable, blackhole "
         "or prohibit route or rule. The kernel proxies only for what it could forward to."
     ),
+    observed=_observed,
     holds=_holds,
     remedy=_remedy,
+    recognised="",
     lasting=(
         "Usually an air-gapped or BGP-to-ToR node that has no default route, or networkd or "
         "NetworkManager that removed it: configure the route there. Where there is no gateway, "
@@ -66,5 +73,11 @@ CAUSE = Cause(
         "projectcalico/calico#2471",
         "poseidon/typhoon#1007",
     ),
-    shown_by="tests/kernel/test_node.py::test_no_route",
+    shown_by=(
+        "no_default_route",
+        "unreachable_default",
+        "blackhole_target",
+        "prohibit_target_route",
+        "prohibit_rule",
+    ),
 )

@@ -4,8 +4,13 @@
 from __future__ import annotations
 
 from tracer.causes.cause import Cause, command
+from tracer.causes.seen import Seen
 from tracer.node import sysctl
 from tracer.node.look import Look
+
+
+def _observed(seen: Seen, look: Look) -> str | None:
+    return None
 
 
 def _holds(look: Look) -> str | None:
@@ -21,15 +26,17 @@ def _holds(look: Look) -> str | None:
     return f"net.ipv4.conf.{look.interface}.proxy_arp and net.ipv4.conf.all.proxy_arp are 0"
 
 
-def _remedy(look: Look) -> str:
+def _remedy(look: Look, seen: Seen) -> str:
     return command(look, f"sysctl -w {sysctl.setting(look.interface, 'proxy_arp', 1)}")
 
 
 CAUSE = Cause(
     name="proxy_arp_off",
     means="Neither the interface's nor all's proxy_arp is on: the kernel answers for itself only.",
+    observed=_observed,
     holds=_holds,
     remedy=_remedy,
+    recognised="",
     lasting=(
         "Calico's Felix sets it once, when the interface comes up. Usually a udev rule, "
         "NetworkManager or a reload of /etc/sysctl.d (conf.*.proxy_arp=0) has set it back since: "
@@ -40,5 +47,5 @@ CAUSE = Cause(
         "projectcalico/felix#1362",
         "projectcalico/calico#5257",
     ),
-    shown_by="tests/kernel/test_node.py::test_proxy_arp_off",
+    shown_by=("proxy_arp_off",),
 )

@@ -4,8 +4,13 @@
 from __future__ import annotations
 
 from tracer.causes.cause import Cause
+from tracer.causes.seen import Seen
 from tracer.node.look import Look
 from tracer.state.incident import UNKNOWN_REMEDY
+
+
+def _observed(seen: Seen, look: Look) -> str | None:
+    return None
 
 
 def _holds(look: Look) -> str | None:
@@ -14,16 +19,18 @@ def _holds(look: Look) -> str | None:
     return "no cause that arpwhy knows is established by what was read"
 
 
-def _remedy(look: Look) -> str:
+def _remedy(look: Look, seen: Seen) -> str:
     return UNKNOWN_REMEDY
 
 
 CAUSE = Cause(
     name="unknown",
     means="No cause could be established; the evidence is printed.",
+    observed=_observed,
     holds=_holds,
     remedy=_remedy,
+    recognised="",
     lasting="Not known: arpwhy does not guess. The evidence shows what was read.",
     field_reports=(),
-    shown_by="tests/kernel/test_node.py::test_source_rejected_is_not_guessed",
+    shown_by=(),
 )

@@ -34,14 +34,30 @@ class Look:
     """The node as one look saw it. None: could not be read, ``failures`` says why.
 
     Sysctls are the interface's own values unless named ``all``; the kernel's effective
-    proxy_arp is the interface's OR all's, its rp_filter the larger of both, its
-    forwarding the interface's alone (include/linux/inetdevice.h).
+    proxy_arp and arp_filter are the interface's OR all's, its rp_filter and arp_ignore the
+    larger of both, its forwarding the interface's alone (include/linux/inetdevice.h).
+    ``medium_id_out`` is that of the device through which ``route`` leaves.
+    ``proxy_delay`` is in 1/100 s, ``proxy_qlen`` in packets.
+
+    ``up``, ``carrier``, ``noarp``: the interface's IFF_UP, its operational state (RFC 2863:
+    False for down, lowerlayerdown, notpresent), IFF_NOARP. ``master``, ``master_kind``: the
+    bridge, bond, VRF, ... that it belongs to (kind as ``ip -d link`` names it). ``xdp``:
+    ``native``, ``generic`` or ``offloaded``, where a program is attached. ``ingress`` and
+    ``egress``: what hangs in the packet's way there, as its tool would name it
+    (``tc filter bpf pref 100``, ``nft netdev table chain``); ``arp_input``, ``arp_output``:
+    chains of netfilter's ARP hooks (``nft arp table chain``, ``arptables INPUT``).
+    ``arp_input_drops``: the one of them that drops whatever comes in, if one does.
 
     ``route`` is the answer to what arp_process itself asks, ip_route_input_noref: the
     target from the sender through the interface. ``route_from_node`` asks for the target
     alone, as the node's own traffic would; only asked where ``route`` is ambiguous.
+    ``sender_route`` asks for the sender as the node's own traffic would; its type is
+    ``local`` when the node owns the address, on ``sender_owner``. None for a sender
+    that is not known (``sender_ip`` "").
     ``refused_by`` is the route or rule that refuses the target, as ``ip`` would name it
-    after ``ip route del`` or ``ip rule del``, where one was found.
+    after ``ip route del`` or ``ip rule del``, where one was found; ``sender_refused_by``
+    that which refuses the sender.
+    ``target_owner`` is the interface that owns the target, where the node does.
     ``netns_path`` is a file to enter another network namespace by; None: the caller's.
     """
 
@@ -51,15 +67,42 @@ class Look:
     sender_ip: str
     target_ip: str
     netns_path: str | None = None
+    up: bool | None = None
+    carrier: bool | None = None
+    noarp: bool | None = None
+    mac: str | None = None
+    master: str | None = None
+    master_kind: str | None = None
+    xdp: str | None = None
+    ingress: tuple[str, ...] = ()
+    egress: tuple[str, ...] = ()
+    arp_input: tuple[str, ...] = ()
+    arp_output: tuple[str, ...] = ()
+    arp_input_drops: str | None = None
     proxy_arp_interface: int | None = None
     proxy_arp_all: int | None = None
+    proxy_arp_pvlan: int | None = None
+    medium_id: int | None = None
+    medium_id_out: int | None = None
     forwarding: int | None = None
     ip_forward: int | None = None
     rp_filter_interface: int | None = None
     rp_filter_all: int | None = None
+    arp_ignore_interface: int | None = None
+    arp_ignore_all: int | None = None
+    arp_filter_interface: int | None = None
+    arp_filter_all: int | None = None
+    route_localnet: int | None = None
+    accept_local: int | None = None
+    proxy_delay: int | None = None
+    proxy_qlen: int | None = None
     route: RouteAnswer | None = None
     route_from_node: RouteAnswer | None = None
+    sender_route: RouteAnswer | None = None
     refused_by: str | None = None
+    sender_refused_by: str | None = None
+    sender_owner: str | None = None
+    target_owner: str | None = None
     failures: tuple[str, ...] = ()
 
     def evidence(self) -> dict[str, str | int | bool]:

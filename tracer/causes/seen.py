@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the hooks saw of one request, read out of its evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from tracer.events import Evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One request, as the kernel side saw it. None: not seen, so nothing is known of it.
+
+    The names are those of the evidence in JSON lines and recordings. All sysctls are the
+    kernel's own values, read on the request's CPU when its verdict fell.
+
+    What was dropped (skb tracepoint ``kfree_skb``):
+
+    - ``dropped``: ``request`` or ``reply``; ``drop_reason``: the kernel's name without
+      ``SKB_DROP_REASON_`` (Linux 5.17 and later); ``drop_function``: who freed it.
+    - ``dropped_in``: the innermost of these functions that the drop's stack was in:
+      ``do_xdp_generic``, ``__netif_receive_skb_core`` (before ARP), ``arp_rcv`` (netfilter's
+      ARP input hook, or arp_rcv itself), ``arp_process``, ``arp_xmit`` (netfilter's ARP
+      output hook), ``__dev_queue_xmit`` (netdev egress, tc egress, the device).
+
+    What ``arp_rcv`` looks at (net/ipv4/arp.c):
+
+    - ``noarp``: the device had IFF_NOARP; ``destination``: the frame was not for us,
+      ``otherhost`` or ``loopback``; ``header``: what is wrong with the ARP header.
+
+    How far ``arp_process`` got:
+
+    - ``asked``: ``arp_ignore`` (the target is local) or ``pneigh_lookup`` (forwarding is on,
+      the route is unicast and leaves through another device, and proxy_arp or medium_id
+      forbade the proxy). Function probes only.
+    - ``target_lookup``: the last ``fib_table_lookup`` for the target, ``ok`` or an errno's
+      name, in table ``target_table``, next hop through device ``target_out`` (an index).
+    - ``source_lookup``, ``source_out``: the same for the sender's validation, if the
+      kernel looked the sender up.
+    - ``route``: the type of the route that the request was given in the end (``unicast``,
+      ``local``, ``broadcast``, ``unreachable``, ...); ``none``: ip_route_input_noref
+      refused to give one. ``route_error``: an unreachable one's errno; ``route_out``: an
+      index. These five need the closer look (bpf/closer.h).
+    - ``taken_in``: a function before the ARP layer that took the request without a drop.
+
+    ``link`` is no request's: the link state for which a flag is raised although no request
+    can be seen: ``down``, ``no carrier``, ``bridge NAME``, ``bond NAME``, ``native XDP``.
+    """
+
+    dropped: str | None = None
+    drop_reason: str | None = None
+    drop_function: str | None = None
+    dropped_in: str | None = None
+    noarp: bool | None = None
+    destination: str | None = None
+    header: str | None = None
+    asked: str | None = None
+    target_lookup: str | None = None
+    target_table: int | None = None
+    target_out: int | None = None
+    source_lookup: str | None = None
+    source_out: int | None = None
+    route: str | None = None
+    route_error: str | None = None
+    route_out: int | None = None
+    taken_in: str | None = None
+    forwarding: int | None = None
+    proxy_arp: int | None = None
+    proxy_arp_all: int | None = None
+    proxy_arp_pvlan: int | None = None
+    medium_id: int | None = None
+    medium_id_out: int | None = None  # of the route's device
+    rp_filter: int | None = None
+    rp_filter_all: int | None = None
+    arp_ignore: int | None = None
+    arp_ignore_all: int | None = None
+    arp_filter: int | None = None
+    arp_filter_all: int | None = None
+    proxy_queue: int | None = None  # packets in the proxy queue
+    link: str | None = None
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> Seen:
+        """What else the evidence holds is passed over."""
+        known: dict[str, Any] = {
+            name: evidence[name] for name in _NAMES if evidence.get(name) is not None
+        }
+        return cls(**known)
+
+
+_NAMES = tuple(field.name for field in fields(Seen))
