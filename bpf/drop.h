@@ -6,44 +6,35 @@
 #ifndef ARPWHY_DROP_H
 #define ARPWHY_DROP_H
 
+#include "freed.h"
 #include "judge.h"
 
-static __always_inline void note_drop(struct slot *slot, u8 what, u64 location,
-				      u32 reason)
+/* A packet that was freed. */
+struct freed {
+	struct sk_buff *skb;
+	struct net_device *dev;
+	u64 location; /* where it was freed */
+	u32 reason;
+	u32 in; /* enum freed_in */
+};
+
+static __always_inline void note_drop(struct slot *slot, u8 what,
+				      struct freed *freed)
 {
 	slot->rq.dropped = what;
-	slot->rq.drop_location = location;
-	slot->rq.drop_reason = reason;
+	slot->rq.drop_location = freed->location;
+	slot->rq.drop_reason = freed->reason;
+	slot->trail.freed_in = freed->in;
 }
 
-static __always_inline void reply_dropped(struct round *round, u64 skb,
-					  struct net_device *dev,
-					  struct arp_packet *arp, u64 location,
-					  u32 reason)
+static __always_inline void
+reply_dropped(struct round *round, struct freed *freed, struct arp_packet *arp)
 {
-	struct slot *slot = asked_by(round, skb, (u64)dev, arp);
+	struct slot *slot =
+		asked_by(round, (u64)freed->skb, (u64)freed->dev, arp);
 
 	if (slot)
-		note_drop(slot, DROPPED_REPLY, location, reason);
-}
-
-/* The newest first: an address that was freed may be another request's now. */
-static __always_inline struct slot *slot_of(struct round *round, u64 skb,
-					    u64 head)
-{
-	struct slot *slot;
-	u32 i;
-
-	for (i = 0; i < SLOTS; i++) {
-		if (i >= round->open)
-			break;
-		slot = slot_at(round, round->open - 1 - i);
-		if (!slot)
-			break;
-		if (slot->skb == skb || slot->head == head)
-			return slot;
-	}
-	return 0;
+		note_drop(slot, DROPPED_REPLY, freed);
 }
 
 /*
@@ -86,11 +77,10 @@ static __always_inline int was_enqueued(struct sk_buff *skb)
 }
 
 static __always_inline void request_dropped(struct round *round,
-					    struct sk_buff *skb,
-					    struct net_device *dev,
-					    struct arp_packet *arp,
-					    u64 location, u32 reason)
+					    struct freed *freed,
+					    struct arp_packet *arp)
 {
+	struct sk_buff *skb = freed->skb;
 	unsigned char *head = 0;
 	void *destructor = 0;
 	struct slot *slot;
@@ -103,45 +93,45 @@ static __always_inline void request_dropped(struct round *round,
 	READ(head, skb->head);
 	slot = slot_of(round, (u64)skb, (u64)head);
 	if (slot) {
-		note_drop(slot, DROPPED_REQUEST, location, reason);
+		note_drop(slot, DROPPED_REQUEST, freed);
 		return;
 	}
-	if (!came_in(skb, dev, arp))
+	if (!came_in(skb, freed->dev, arp))
 		return;
 	slot = aside.lookup(&zero);
-	if (!slot || !fill(slot, skb, dev, arp))
+	if (!slot || !fill(slot, skb, freed->dev, arp))
 		return;
 	slot->rq.late = was_enqueued(skb) && is_deferred(&slot->rq);
-	note_drop(slot, DROPPED_REQUEST, location, reason);
+	note_drop(slot, DROPPED_REQUEST, freed);
 	settle_only_aside(round);
 }
 
 RAW_TRACEPOINT_PROBE(kfree_skb)
 {
 	struct sk_buff *skb = (struct sk_buff *)ctx->args[0];
+	struct freed freed = {.skb = skb, .location = ctx->args[1]};
 	struct arp_packet arp = {};
-	struct net_device *dev = 0;
 	struct round *round;
-	u32 reason = 0;
 
 	if (!is_arp(skb))
 		return 0;
 	/* A packet socket that is full drops its copy, not the request. */
-	if (IN_PACKET_SOCKET(ctx->args[1]))
+	if (IN_PACKET_SOCKET(freed.location))
 		return 0;
-	if (!read_arp(network_header(skb), &arp))
+	if (!read_arp(skb, network_header(skb), &arp))
 		return 0;
 	round = this_round();
-	READ(dev, skb->dev);
-	if (!round || !dev)
+	READ(freed.dev, skb->dev);
+	if (!round || !freed.dev)
 		return 0;
 #ifdef ARPWHY_DROP_REASON
-	reason = ctx->args[2];
+	freed.reason = ctx->args[2];
 #endif
+	freed.in = freed_in(ctx);
 	if (arp.op == OP_REPLY)
-		reply_dropped(round, (u64)skb, dev, &arp, ctx->args[1], reason);
+		reply_dropped(round, &freed, &arp);
 	else
-		request_dropped(round, skb, dev, &arp, ctx->args[1], reason);
+		request_dropped(round, &freed, &arp);
 	if (round->aside)
 		SETTLE_ASIDE(ctx);
 	return 0;

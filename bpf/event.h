@@ -25,6 +25,37 @@ enum dropped {
 	DROPPED_REPLY = 2,
 };
 
+/*
+ * The innermost function of the ARP path that a packet was freed below: each
+ * name is the kernel's, in capitals.
+ */
+enum freed_in {
+	IN_UNKNOWN = 0,
+	IN_DO_XDP_GENERIC = 1,
+	IN___NETIF_RECEIVE_SKB_CORE = 2,
+	IN_ARP_RCV = 3,
+	IN_ARP_PROCESS = 4,
+	IN_ARP_XMIT = 5,
+	IN___DEV_QUEUE_XMIT = 6,
+};
+
+/* Which parts of a trail are filled. */
+enum known {
+	KNOWN_CONF = 1,	  /* the device's and all's sysctls */
+	KNOWN_TARGET = 2, /* fib_table_lookup for the target */
+	KNOWN_SOURCE = 4, /* fib_table_lookup for the sender */
+	KNOWN_ROUTE = 8,  /* what ip_route_input_noref gave, perhaps nothing */
+	KNOWN_HEADER = 16,
+};
+
+/* How far arp_process got, of those that were seen. */
+enum asked {
+	ASKED_NOTHING = 0,
+	ASKED_ARP_IGNORE = 1,
+	ASKED_PNEIGH_LOOKUP = 2,
+	ASKED_NEIGH_EVENT_NS = 3,
+};
+
 enum statistic {
 	STATISTIC_LOST = 0,	 /* events for which there was no room */
 	STATISTIC_UNCOUNTED = 1, /* requests that found the counts full */
@@ -52,6 +83,45 @@ struct request_event {
 	u8 late;    /* settles a request that was deferred before */
 	u8 pad[7];
 	char interface[16];
+};
+
+/*
+ * What more is told of a request that was not answered: it follows the
+ * request_event in the same sample. Sysctls are those of the moment when the
+ * verdict fell; devices are indexes, errors negative errnos.
+ */
+struct trail {
+	u32 known; /* enum known */
+	s32 target_error;
+	u32 target_table;
+	u32 target_out;
+	s32 source_error;
+	u32 source_out;
+	s32 route_error;
+	u32 route_out;
+	s32 forwarding;
+	s32 proxy_arp;
+	s32 proxy_arp_all;
+	s32 proxy_arp_pvlan;
+	s32 medium_id;
+	s32 medium_id_out;
+	s32 rp_filter;
+	s32 rp_filter_all;
+	s32 arp_ignore;
+	s32 arp_ignore_all;
+	s32 arp_filter;
+	s32 arp_filter_all;
+	u32 proxy_queue;  /* packets in the proxy queue */
+	u32 device_flags; /* IFF_* */
+	u16 route_type;	  /* RTN_*; 0: it was given none */
+	__be16 hardware;
+	__be16 protocol;
+	u8 hardware_len;
+	u8 protocol_len;
+	u8 pkt_type; /* PACKET_* */
+	u8 freed_in; /* enum freed_in: of what was dropped */
+	u8 taken_in; /* enum freed_in: where it was consumed before ARP */
+	u8 asked;    /* enum asked */
 };
 
 struct neighbour_event {

@@ -2,6 +2,7 @@
 /* The ARP path by BPF trampolines: the cheapest that the kernel offers. */
 #include "path.h"
 #include "drop.h"
+#include "closer.h"
 #include "neighbour.h"
 
 KFUNC_PROBE(arp_rcv, struct sk_buff *skb)
@@ -24,6 +25,21 @@ KRETFUNC_PROBE(arp_process, struct net *net)
 {
 	round_over();
 	return 0;
+}
+
+KFUNC_PROBE(arp_ignore, struct in_device *in_dev)
+{
+	return on_asked(ASKED_ARP_IGNORE);
+}
+
+KFUNC_PROBE(pneigh_lookup, struct neigh_table *tbl)
+{
+	return on_asked(ASKED_PNEIGH_LOOKUP);
+}
+
+KFUNC_PROBE(neigh_event_ns, struct neigh_table *tbl)
+{
+	return on_asked(ASKED_NEIGH_EVENT_NS);
 }
 
 KFUNC_PROBE(pneigh_enqueue, struct neigh_table *tbl, struct neigh_parms *parms,

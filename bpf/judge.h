@@ -12,14 +12,18 @@
 #define ARPWHY_JUDGE_H
 
 #include "packet.h"
+#include "trail.h"
 
 struct slot {
 	struct request_event rq;
+	struct trail trail; /* directly after it: they leave as one */
 	u64 skb;
 	u64 head; /* the packet's memory, which clones share */
 	u64 reply;
 	u64 reply_ts;
-	u64 queued; /* pneigh_enqueue was seen to take it */
+	u8 processed; /* arp_process was seen to begin */
+	u8 queued;    /* pneigh_enqueue was seen to take it */
+	u8 pad[6];
 };
 
 struct place {
@@ -141,6 +145,7 @@ static __always_inline void settle(struct slot *slot)
 {
 	struct request_event *rq = &slot->rq;
 	u64 came = rq->ts;
+	long lost;
 
 	if (rq->late) {
 		came = undefer(rq);
@@ -159,7 +164,14 @@ static __always_inline void settle(struct slot *slot)
 	if (rq->verdict == VERDICT_DEFERRED)
 		defer(rq);
 	add_count(rq);
-	if (events.ringbuf_output(rq, sizeof(*rq), 0))
+	if (rq->verdict == VERDICT_UNANSWERED) {
+		note_conf(&slot->trail, rq);
+		lost = events.ringbuf_output(
+			rq, sizeof(slot->rq) + sizeof(slot->trail), 0);
+	} else {
+		lost = events.ringbuf_output(rq, sizeof(*rq), 0);
+	}
+	if (lost)
 		add_statistic(STATISTIC_LOST);
 }
 
@@ -230,6 +242,7 @@ static __always_inline int fill(struct slot *slot, struct sk_buff *skb,
 	__builtin_memcpy(rq->sender_mac, arp->sender_mac, 6);
 	slot->skb = (u64)skb;
 	READ(slot->head, skb->head);
+	note_packet(&slot->trail, skb, dev, arp);
 	return 1;
 }
 
@@ -245,7 +258,7 @@ static __always_inline struct slot *request_seen(struct round *round,
 		add_statistic(STATISTIC_LOST);
 		return 0;
 	}
-	if (!read_arp(at, &arp))
+	if (!read_arp(skb, at, &arp))
 		return 0;
 	READ(dev, skb->dev);
 	slot = slot_at(round, round->open);
@@ -253,6 +266,25 @@ static __always_inline struct slot *request_seen(struct round *round,
 		return 0;
 	round->open++;
 	return slot;
+}
+
+/* The newest first: an address that was freed may be another request's now. */
+static __always_inline struct slot *slot_of(struct round *round, u64 skb,
+					    u64 head)
+{
+	struct slot *slot;
+	u32 i;
+
+	for (i = 0; i < SLOTS; i++) {
+		if (i >= round->open)
+			break;
+		slot = slot_at(round, round->open - 1 - i);
+		if (!slot)
+			break;
+		if (slot->skb == skb || slot->head == head)
+			return slot;
+	}
+	return 0;
 }
 
 /* Is this packet the reply to the slot's request? */

@@ -2,6 +2,7 @@
 /* The ARP path by kprobes, where trampolines are not to be had. */
 #include "path.h"
 #include "drop.h"
+#include "closer.h"
 #include "neighbour.h"
 
 int enter_arp_rcv(struct pt_regs *ctx)
@@ -19,6 +20,21 @@ int leave_arp(struct pt_regs *ctx)
 {
 	round_over();
 	return 0;
+}
+
+int enter_arp_ignore(struct pt_regs *ctx)
+{
+	return on_asked(ASKED_ARP_IGNORE);
+}
+
+int enter_pneigh_lookup(struct pt_regs *ctx)
+{
+	return on_asked(ASKED_PNEIGH_LOOKUP);
+}
+
+int enter_neigh_event_ns(struct pt_regs *ctx)
+{
+	return on_asked(ASKED_NEIGH_EVENT_NS);
 }
 
 int enter_pneigh_enqueue(struct pt_regs *ctx)

@@ -5,9 +5,12 @@
 
 #include "event.h"
 
-#define PROTOCOL_ARP __builtin_bswap16(0x0806)
-#define OP_REQUEST   __builtin_bswap16(1)
-#define OP_REPLY     __builtin_bswap16(2)
+#define PROTOCOL_ARP	 __builtin_bswap16(0x0806)
+#define PROTOCOL_IP	 __builtin_bswap16(0x0800)
+#define HARDWARE_ETHER	 __builtin_bswap16(1)
+#define HARDWARE_IEEE802 __builtin_bswap16(6)
+#define OP_REQUEST	 __builtin_bswap16(1)
+#define OP_REPLY	 __builtin_bswap16(2)
 
 #define WORD(name, nth) (((const u64 *)(name))[nth])
 
@@ -57,11 +60,29 @@ static __always_inline int device_traced(struct net_device *dev,
 	return 1;
 }
 
-static __always_inline int read_arp(void *from, struct arp_packet *arp)
+/*
+ * Reads the ARP header at @from, wherever its addresses are said to be: a
+ * request with wrong lengths is refused for just that, and judged by what
+ * stands at the usual places. What is shorter than those is no request for a
+ * target.
+ */
+static __always_inline int read_arp(struct sk_buff *skb, void *from,
+				    struct arp_packet *arp)
 {
-	if (bpf_probe_read_kernel(arp, sizeof(*arp), from))
-		return 0;
-	return arp->hardware_len == 6 && arp->protocol_len == 4;
+	u32 length = 0;
+
+	READ(length, skb->len);
+	return length >= sizeof(*arp) &&
+	       !bpf_probe_read_kernel(arp, sizeof(*arp), from);
+}
+
+/* What arp_rcv and arp_process take on an Ethernet device (net/ipv4/arp.c). */
+static __always_inline int is_ethernet_ipv4(struct arp_packet *arp)
+{
+	return arp->hardware_len == 6 && arp->protocol_len == 4 &&
+	       (arp->hardware == HARDWARE_ETHER ||
+		arp->hardware == HARDWARE_IEEE802) &&
+	       arp->protocol == PROTOCOL_IP;
 }
 
 static __always_inline void *network_header(struct sk_buff *skb)

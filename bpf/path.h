@@ -34,14 +34,35 @@ static __always_inline int on_arp_process(struct sk_buff *skb)
 	struct round *round = this_round();
 	struct slot *slot;
 
-	if (!round || round->open)
+	if (!round)
 		return 0;
+	if (round->open) {
+		slot = slot_at(round, round->open - 1);
+		if (slot)
+			slot->processed = 1;
+		return 0;
+	}
 	slot = request_seen(round, skb, network_header(skb));
 	if (!slot)
 		return 0;
 	slot->rq.late = 1;
+	slot->processed = 1;
 	if (!is_deferred(&slot->rq))
 		round->open = 0;
+	return 0;
+}
+
+/* arp_process got as far as to call this (enum asked). */
+static __always_inline int on_asked(u8 what)
+{
+	struct round *round = this_round();
+	struct slot *slot;
+
+	if (!round || !round->open)
+		return 0;
+	slot = slot_at(round, round->open - 1);
+	if (slot)
+		slot->trail.asked = what;
 	return 0;
 }
 
@@ -66,7 +87,7 @@ static __always_inline int on_arp_xmit(struct sk_buff *skb)
 
 	if (!round || !round->open)
 		return 0;
-	if (!read_arp(network_header(skb), &arp) || arp.op != OP_REPLY)
+	if (!read_arp(skb, network_header(skb), &arp) || arp.op != OP_REPLY)
 		return 0;
 	READ(dev, skb->dev);
 	reply_seen(round, skb, dev, &arp);

@@ -21,6 +21,7 @@ static __always_inline void settle_now(void *ctx)
 }
 
 #include "drop.h"
+#include "closer.h"
 #include "neighbour.h"
 
 /* How far back in the proxy queue to look for a request just queued. */
@@ -104,7 +105,7 @@ RAW_TRACEPOINT_PROBE(net_dev_queue)
 	if (!is_arp(skb))
 		return 0;
 	round = this_round();
-	if (!round || !read_arp(network_header(skb), &arp) ||
+	if (!round || !read_arp(skb, network_header(skb), &arp) ||
 	    arp.op != OP_REPLY)
 		return 0;
 	READ(dev, skb->dev);

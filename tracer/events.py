@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+GATEWAY = "169.254.1.1"
+"""Calico's gateway of every pod."""
+
 Evidence = Mapping[str, str | int | bool | None]
 
 
@@ -117,12 +120,17 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class LinkSeen:
-    """An interface that matches the globs exists (at start, or it has just appeared)."""
+    """An interface that matches the globs exists (at start, new, or otherwise than before).
+
+    ``blind``: why no request can be seen on it now: ``down``, ``no carrier``, ``native
+    XDP``, or the master that takes its packets, such as ``bridge br0``.
+    """
 
     ts: int
     netns: int
     ifindex: int
     interface: str
+    blind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

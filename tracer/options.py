@@ -7,12 +7,13 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tracer.events import GATEWAY
 from tracer.kernel import filters
 from tracer.kernel.engines.names import NAMES
 from tracer.kernel.handover import Order
 
 DEFAULT_GLOBS = ("cali*",)
-DEFAULT_TARGETS = ("169.254.1.1",)  # Calico's gateway
+DEFAULT_TARGETS = (GATEWAY,)
 
 
 @dataclass(frozen=True, slots=True)

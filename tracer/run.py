@@ -115,6 +115,7 @@ class Live:
                 self._tend(pipeline)
             for came, request in self._expiry.due(now):
                 self.session.expire(request, came)
+            self.session.look_closer(pipeline.state.closer_look_wanted())
             if pipeline.full or (end is not None and now >= end):
                 return
 

@@ -13,6 +13,7 @@ from tracer.events import Evidence, InterfaceCount, Neighbour, Request, Verdict
 from tracer.kernel import source
 from tracer.kernel.functions import Functions
 from tracer.kernel.layout import Header
+from tracer.kernel.trail import Trails
 
 _VERDICTS = {
     "VERDICT_ANSWERED": Verdict.ANSWERED,
@@ -57,6 +58,7 @@ class Decoder:
         header = Header.parse((source.directory() / "event.h").read_text())
         self.header = header
         self._request = header.structs["request_event"]
+        self._trails = Trails(header)
         self._neighbour = header.structs["neighbour_event"]
         enums = header.enums
         self.verdicts = {enums["verdict"][name]: v for name, v in _VERDICTS.items()}
@@ -90,14 +92,18 @@ class Decoder:
             verdict=self.verdicts[raw.verdict],
             latency_ns=raw.latency_ns or None,
             late=bool(raw.late),
-            evidence=self._evidence(raw) if raw.dropped else _NOTHING,
+            # An unanswered one has its trail behind it.
+            evidence=self._evidence(raw, sample) if len(sample) > self._request.size else _NOTHING,
         )
 
-    def _evidence(self, raw: Any) -> Evidence:
-        evidence: dict[str, str | int | bool | None] = {"dropped": self._dropped[raw.dropped]}
-        if reason := self._drop_reasons.get(raw.drop_reason):
-            evidence["drop_reason"] = reason
-        evidence["drop_function"] = self._functions.name(raw.drop_location)
+    def _evidence(self, raw: Any, sample: bytes) -> Evidence:
+        evidence: dict[str, str | int | bool | None] = {}
+        if raw.dropped:
+            evidence["dropped"] = self._dropped[raw.dropped]
+            if reason := self._drop_reasons.get(raw.drop_reason):
+                evidence["drop_reason"] = reason
+            evidence["drop_function"] = self._functions.name(raw.drop_location)
+        evidence.update(self._trails.evidence(sample[self._request.size :]))
         return evidence
 
     def _decode_neighbour(self, sample: bytes) -> Neighbour:

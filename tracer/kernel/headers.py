@@ -105,6 +105,10 @@ class Member:
         return self.name or self.path.replace(".", "_")
 
 
+# include/uapi/linux/ip.h: as far as IPV4_DEVCONF_PROXY_ARP_PVLAN, 25.
+_CONF = "int[25]"
+
+
 def _optional(ctype: str, *paths: str) -> tuple[Member, ...]:
     return tuple(Member(path, ctype, optional=True) for path in paths)
 
@@ -112,14 +116,18 @@ def _optional(ctype: str, *paths: str) -> tuple[Member, ...]:
 # A struct that is a member of another comes before it. What no program in bpf/ reads yet
 # is optional: a kernel that loses it has to go on working.
 WANTED: Mapping[str, Sequence[Member]] = {
-    "net": (Member("ns.inum", "__u32"),),
+    "net": (
+        Member("ns.inum", "__u32"),
+        Member("ipv4.devconf_all", "struct ipv4_devconf *"),
+    ),
+    "ipv4_devconf": (Member("data", _CONF, name="conf", open_ended=True),),
     "net_device": (
         Member("ifindex", "int"),
         Member("name", "char[16]"),
         Member("nd_net.net", "struct net *", name="nd_net"),  # in a possible_net_t
         Member("dev_addr", "unsigned char *"),
         Member("ip_ptr", "struct in_device *"),
-        *_optional("unsigned int", "flags"),
+        Member("flags", "unsigned int"),
         *_optional("unsigned char", "addr_len"),
     ),
     "sk_buff": (
@@ -133,10 +141,11 @@ WANTED: Mapping[str, Sequence[Member]] = {
         Member("data", "unsigned char *"),
         Member("destructor", "void *"),
         Member("cb", "char[48]"),
+        Member("len", "unsigned int"),
         *_optional("struct sock *", "sk"),
-        *_optional("unsigned int", "len", "data_len"),
+        *_optional("unsigned int", "data_len"),
         *_optional("__u16", "mac_header"),
-        Member("pkt_type", "__u8", name="__pkt_type_offset", optional=True, bit_field=True),
+        Member("pkt_type", "__u8", name="__pkt_type_offset", bit_field=True),
     ),
     "sk_buff_head": (
         Member("next", "struct sk_buff *"),
@@ -150,6 +159,7 @@ WANTED: Mapping[str, Sequence[Member]] = {
     "neigh_parms": (Member("tbl", "struct neigh_table *"),),
     "in_device": (
         Member("arp_parms", "struct neigh_parms *"),
+        Member("cnf.data", _CONF, name="conf", open_ended=True),
         *_optional("struct net_device *", "dev"),
     ),
     "neighbour": (
@@ -170,7 +180,25 @@ WANTED: Mapping[str, Sequence[Member]] = {
     ),
 }
 
-_SIZES = {"char": 1, "__u8": 1, "__be16": 2, "__u16": 2, "int": 4, "__u32": 4, "long": 8}
+# What the closer look reads besides (bpf/closer.h). A kernel that lacks one of these does
+# without it.
+CLOSER: Mapping[str, Sequence[Member]] = {
+    "sk_buff": (*WANTED["sk_buff"], Member("_skb_refdst", "unsigned long")),
+    "rtable": (
+        Member("dst.dev", "struct net_device *"),
+        Member("dst.error", "short"),
+        Member("rt_type", "__u16"),
+    ),
+    "flowi4": (Member("saddr", "__be32"), Member("daddr", "__be32")),
+    "fib_nh_common": (Member("nhc_dev", "struct net_device *"),),
+}
+
+_SIZES = {
+    **dict.fromkeys(("char", "__u8"), 1),
+    **dict.fromkeys(("short", "__be16", "__u16"), 2),
+    **dict.fromkeys(("int", "__be32", "__u32"), 4),
+    "long": 8,
+}
 
 
 def write_tree(root: Path) -> Path:
@@ -250,6 +278,17 @@ def _check_size(btf: Btf, path: str, member: Member) -> int:
     if not member.bit_field and not member.open_ended and btf.size_of(path) != here:
         raise BtfError(f"the kernel's {path} has {btf.size_of(path)} bytes, not {here}")
     return size
+
+
+def closer_definitions(btf: Btf) -> str:
+    """As :func:`struct_definitions`, with what the closer look needs, if it is all there.
+
+    ``ARPWHY_CLOSER`` is defined then.
+    """
+    try:
+        return struct_definitions(btf, {**WANTED, **CLOSER}) + "#define ARPWHY_CLOSER 1\n"
+    except BtfError:
+        return struct_definitions(btf)
 
 
 def enum_names(btf: Btf) -> dict[int, str]:

@@ -24,10 +24,12 @@ from typing import Any
 from tracer.kernel import headers, source
 from tracer.kernel.btf import Btf, BtfError
 from tracer.kernel.engines import fentry, kprobe, tracepoint
-from tracer.kernel.engines.engine import Engine, Hook, Kind
+from tracer.kernel.engines.engine import CLOSER, Engine, Hook, Kind
 from tracer.kernel.functions import DROPPING
 from tracer.kernel.handover import Loaded, LoadError, Order
+from tracer.kernel.layout import Header
 from tracer.kernel.symbols import Symbols, SymbolsError
+from tracer.kernel.trail import freeing_functions
 
 ENGINES = {each.name: each for each in (fentry.ENGINE, kprobe.ENGINE, tracepoint.ENGINE)}
 MAPS = ("events", "statistics", "counts", "rounds")
@@ -121,14 +123,24 @@ def _definitions(order: Order, btf: Btf, symbols: Symbols) -> str:
         "NETNS_TRACED(inode)": f"({order.netns_macro})",
         "TARGET_TRACED(ip)": f"({order.target_macro})",
         "IN_PACKET_SOCKET(at)": _in_packet_socket(symbols),
+        "FREED_IN(ip)": _freed_in(symbols),
         "SOCK_RFREE": f"{symbols.address('sock_rfree') or 0:#x}ull",
         **headers.feature_defines(btf),
     }
-    return headers.struct_definitions(btf) + _macros(macros)
+    return headers.closer_definitions(btf) + _macros(macros)
 
 
 def _macros(macros: dict[str, str]) -> str:
     return "".join(f"#define {name} {value}\n" for name, value in macros.items())
+
+
+def _freed_in(symbols: Symbols) -> str:
+    """C: the value of enum freed_in for an address on a stack."""
+    header = Header.parse((source.directory() / "event.h").read_text())
+    numbers = {name: number for number, name in freeing_functions(header).items()}
+    extents = symbols.extents(numbers)
+    tests = (f"(ip) - {a:#x}ull < {b - a:#x} ? {numbers[name]} : " for a, b, name in extents)
+    return f"({''.join(tests)}IN_UNKNOWN)"
 
 
 def _in_packet_socket(symbols: Symbols) -> str:
@@ -154,23 +166,38 @@ def _attach(module: Any, engine: Engine, definitions: str) -> tuple[list[str], l
     for name in engine.helpers:
         names.append(f"program {name}")
         descriptors.append(_program(bpf, name, Kind.RAW_TRACEPOINT))
-    programs = [_program(bpf, _name(module, bpf, hook), hook.kind) for hook in engine.hooks]
+    if "#define ARPWHY_CLOSER " in definitions:
+        for hook in CLOSER:
+            names.append(f"closer {hook.place}")
+            descriptors.append(_program(bpf, hook.program, hook.kind))
+    programs = [(hook, _program_of(module, bpf, hook)) for hook in engine.hooks]
     if engine.called:
         called = _program(bpf, engine.called, Kind.RAW_TRACEPOINT)
         bpf[b"programs"][ctypes.c_int(0)] = ctypes.c_int(called)
         # The kernel empties the map when its last descriptor is closed.
         names.append("map programs")
         descriptors.append(lib.bpf_table_fd(bpf.module, b"programs"))
-    attached: list[int] = []
+    links = _attach_all(lib, programs)
+    return names + list(links), descriptors + list(links.values())
+
+
+def _attach_all(lib: Any, programs: list[tuple[Hook, int | None]]) -> dict[str, int]:
+    """Links by name, in the order in which they were attached."""
+    links: dict[str, int] = {}
     try:
-        for hook, program in zip(engine.hooks, programs, strict=True):
-            attached.append(_attach_hook(lib, hook, program))
+        for hook, program in programs:
+            if program is None:
+                continue
+            try:
+                links[f"link {hook.kind} {hook.place}"] = _attach_hook(lib, hook, program)
+            except LoadError:
+                if not hook.optional:
+                    raise
     except LoadError:
-        for descriptor in reversed(attached):
+        for descriptor in reversed(links.values()):
             os.close(descriptor)
         raise
-    names += [f"link {hook.kind} {hook.place}" for hook in engine.hooks]
-    return names, descriptors + attached
+    return links
 
 
 def _try_tracing(module: Any) -> None:
@@ -200,6 +227,16 @@ def _name(module: Any, bpf: Any, hook: Hook) -> str:
         if name.startswith(word) and name.endswith(f"__{hook.place}"):
             return name
     raise LoadError(f"this bcc does not make {hook.kind} programs as we know them")
+
+
+def _program_of(module: Any, bpf: Any, hook: Hook) -> int | None:
+    """None for an optional one that the kernel refuses."""
+    try:
+        return _program(bpf, _name(module, bpf, hook), hook.kind)
+    except LoadError:
+        if hook.optional:
+            return None
+        raise
 
 
 def _program(bpf: Any, name: str, kind: Kind) -> int:

@@ -44,6 +44,8 @@ class Session:
         self._cpus = _possible_cpus()
         self._lost_before = 0
         self._standing: dict[int, int] = {}
+        self._closer = [name for name in descriptors if name.startswith("closer ")]
+        self._closer_links: list[int] = []
 
     def fileno(self) -> int:
         """Readable while events wait."""
@@ -165,8 +167,27 @@ class Session:
         finally:
             os.sched_setaffinity(0, before)
 
+    def look_closer(self, wanted: bool) -> None:
+        """Attach or detach what runs for every packet and tells why one is refused.
+
+        Where the kernel does not let it be attached, causes stay inferred.
+        """
+        if not wanted:
+            while self._closer_links:
+                os.close(self._closer_links.pop())
+        elif not self._closer_links:
+            try:
+                for name in self._closer:
+                    place = name.removeprefix("closer ")
+                    link = self._bpf.attach_raw_tracepoint(self._descriptors[name], place)
+                    self._closer_links.append(link)
+            except LibbpfError:
+                self.look_closer(False)
+                self._closer = []
+
     def detach(self) -> None:
         """Detach everything; what was under way is settled, and can still be read."""
+        self.look_closer(False)
         if not self._links:
             return
         # The last link is where requests begin: without it, nothing new opens.

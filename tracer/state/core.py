@@ -22,7 +22,7 @@ from tracer.events import (
     Verdict,
 )
 from tracer.notices import LostNotice, NeighbourNotice, Notice, StartNotice, StopNotice
-from tracer.state.flags import Flags, Observe, request_notice
+from tracer.state.flags import Flags, request_notice
 from tracer.state.interface import Interface
 from tracer.state.interfaces import LINK_LAG_NS, Interfaces, Key
 from tracer.state.run import Run
@@ -34,15 +34,11 @@ UNANSWERED = Verdict.UNANSWERED
 
 
 class State:
-    """Fed with events, in the order they were read; tells what is to be said and done.
+    """Fed with events, in the order they were read; tells what is to be said and done."""
 
-    ``observe`` reads a reason out of a request's own evidence (confidence "observed");
-    where it gives one, no look at the node is ordered.
-    """
-
-    def __init__(self, observe: Observe | None = None) -> None:
+    def __init__(self) -> None:
         self._run = Run()
-        self._flags = Flags(self._run, observe)
+        self._flags = Flags(self._run)
         self._interfaces = Interfaces()
         self._live = self._interfaces.live
         self._handlers: dict[type, Callable[[Any, list[Notice]], None]] = {
@@ -70,6 +66,10 @@ class State:
         """The ts at which a Tick is wanted next, or None."""
         return self._flags.deadline
 
+    def closer_look_wanted(self) -> bool:
+        """Are the hooks worth their cost now that tell why the next request is refused?"""
+        return self._flags.closer_look_wanted
+
     def totals(self) -> Totals:
         return self._run.view()
 
@@ -86,6 +86,8 @@ class State:
 
     def _started(self, event: Started, out: list[Notice]) -> None:
         self._run.started_ts = event.ts
+        if "any" not in event.targets:
+            self._run.flag_targets = event.targets
         out.append(
             StartNotice(
                 ts=event.ts,
@@ -242,6 +244,16 @@ class State:
         interface.named(event.interface, event.ts)
         # Links are told in order: had the old one's end been due, it would have come.
         interface.taken_over_ts = -1
+        if event.blind == interface.blind:
+            return
+        if event.blind is None:
+            interface.blind = None
+            self._flags.sees(interface, event.ts, out)
+            return
+        if interface.blind is None:
+            interface.blind_since = event.ts
+            self._flags.blinded(interface)
+        interface.blind = event.blind
 
     def _link_gone(self, event: LinkGone, out: list[Notice]) -> None:
         interface = self._live.get((event.netns, event.ifindex))

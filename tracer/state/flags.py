@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
 
 from tracer.events import CauseFound, Evidence, InterfaceCount, Request
 from tracer.notices import FlagNotice, Investigate, Notice, RequestNotice
-from tracer.state.incident import LOOK_LIMIT_NS, UNKNOWN, UNKNOWN_REMEDY, Incident
+from tracer.state.incident import LOOK_LIMIT_NS, SECOND, UNKNOWN, UNKNOWN_REMEDY, Incident
 from tracer.state.interface import MOST_INCIDENTS, Interface
 from tracer.state.run import Run
 
-Observe = Callable[[Request], CauseFound | None]
-"""Reads a reason out of a request's own evidence, where that alone establishes it."""
+CLOSER_LOOK_NS = 5 * SECOND
+"""How long a closer look is kept up for the next request: a pod asks again each second."""
+BLIND_NS = 2 * SECOND
+"""A link state under which no request can be seen is flagged when it has lasted so long."""
 
 LATE_EVIDENCE: Evidence = {"because": "the look-up of the cause did not come back in time"}
 VANISHED_EVIDENCE: Evidence = {
@@ -26,13 +27,21 @@ STOPPED_EVIDENCE: Evidence = {"because": "tracing stopped before the cause was l
 class Flags:
     """The incidents of all interfaces. Every method appends its notices to ``out``."""
 
-    def __init__(self, run: Run, observe: Observe | None = None) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
-        self._observe = observe
         # First looks by deadline; one entry an incident, stale once its cause is known.
         self._waiting: list[tuple[int, int, Interface, Incident]] = []
-        self._opened = 0
+        # Blind interfaces by when that is flagged; stale once they see again.
+        self._blind: list[tuple[int, int, Interface]] = []
+        self._number = 0  # neither interfaces nor incidents compare
+        # Incidents whose next request is to be looked at closely, until closer_until.
+        self._doubtful: set[Incident] = set()
+        self._closer_until = 0
         self.deadline: int | None = None
+
+    @property
+    def closer_look_wanted(self) -> bool:
+        return bool(self._doubtful)
 
     def unanswered(
         self, interface: Interface, event: Request, counted: bool, out: list[Notice]
@@ -51,15 +60,12 @@ class Flags:
         incident.unanswered += 1 if counted or opened else 0
         self._run.attribute(incident, int(counted))
 
-        found = self._observe(event) if self._observe is not None else None
-        changed = found is not None and incident.take(found)
         if incident.reason is None:
             out.append(request_notice(event, None, None))
         else:
             out.append(request_notice(event, incident.reason, incident.confidence))
-        if changed:
-            self._raise(interface, incident, event.ts, out)
-        if found is None and (opened or incident.look_again(event.ts)):
+        news = incident.is_news(event.evidence, event.ts)
+        if opened or news or incident.look_again(event.ts):
             self._order(
                 interface,
                 incident,
@@ -68,6 +74,7 @@ class Flags:
                 sender_ip=event.sender_ip,
                 evidence=event.evidence,
             )
+        self._doubt(incident, event.ts)
         self._trim()
 
     def answered(self, interface: Interface, event: Request, out: list[Notice]) -> None:
@@ -83,7 +90,12 @@ class Flags:
         if incident is None:
             return
         incident.looking_since = None
-        if incident.take(cause):
+        if cause.reason == UNKNOWN and incident.reason is None and incident.wants_closer_look:
+            incident.held = cause
+            return
+        said = incident.take(cause)
+        self._doubt(incident, None)
+        if said:
             self._raise(interface, incident, cause.ts, out)
             if incident.ended:
                 self._clear(interface, incident, cause.ts, out)
@@ -138,18 +150,49 @@ class Flags:
         self._trim()
 
     def expire(self, ts: int, out: list[Notice]) -> None:
-        """Raises as ``unknown`` what has waited for its first look until ``ts``."""
+        """What is due at ``ts``: first looks that took too long, blind interfaces."""
         while self._waiting and self._waiting[0][0] <= ts:
             _, _, interface, incident = heapq.heappop(self._waiting)
             if incident.reason is None:
                 self._give_up(interface, incident, ts, LATE_EVIDENCE, out)
+        while self._blind and self._blind[0][0] <= ts:
+            due, _, interface = heapq.heappop(self._blind)
+            if interface.blind is not None and interface.blind_since + BLIND_NS == due:
+                self._flag_blind(interface, ts, out)
+        if self._closer_until <= ts:
+            self._doubtful.clear()
         self._trim()
+
+    def blinded(self, interface: Interface) -> None:
+        """``interface.blind`` has begun: no request can be seen on it."""
+        self._number += 1
+        due = interface.blind_since + BLIND_NS
+        heapq.heappush(self._blind, (due, self._number, interface))
+        self._trim()
+
+    def sees(self, interface: Interface, ts: int, out: list[Notice]) -> None:
+        """A link state under which nothing could be seen is over."""
+        for incident in [each for each in interface.incidents.values() if each.of_link]:
+            self._end(interface, incident, ts, out)
+        self._trim()
+
+    def _flag_blind(self, interface: Interface, ts: int, out: list[Notice]) -> None:
+        for target_ip in self._run.flag_targets:
+            incident = interface.incidents.get(target_ip)
+            if incident is None:
+                incident = self._open(interface, target_ip, interface.blind_since)
+            if incident is not None:
+                incident.of_link = True
+                evidence: Evidence = {"link": interface.blind}
+                self._order(interface, incident, ts, out, sender_ip="", evidence=evidence)
 
     def stop(self, ts: int, out: list[Notice]) -> None:
         while self._waiting:
             _, _, interface, incident = heapq.heappop(self._waiting)
             if incident.reason is None:
                 self._give_up(interface, incident, ts, STOPPED_EVIDENCE, out)
+        self._blind.clear()
+        self._doubtful.clear()
         self._trim()
 
     def _open(self, interface: Interface, target_ip: str, since: int) -> Incident | None:
@@ -170,8 +213,8 @@ class Flags:
     ) -> None:
         incident.look_ordered(ts)
         if incident.reason is None:
-            self._opened += 1
-            entry = (ts + LOOK_LIMIT_NS, self._opened, interface, incident)
+            self._number += 1
+            entry = (ts + LOOK_LIMIT_NS, self._number, interface, incident)
             heapq.heappush(self._waiting, entry)
             self._trim()
         out.append(
@@ -196,7 +239,8 @@ class Flags:
     ) -> None:
         # The look stays ordered: its result, should it come, is still taken.
         incident.take(
-            CauseFound(
+            incident.held
+            or CauseFound(
                 ts=ts,
                 netns=interface.netns,
                 ifindex=interface.ifindex,
@@ -224,12 +268,25 @@ class Flags:
 
     def _clear(self, interface: Interface, incident: Incident, ts: int, out: list[Notice]) -> None:
         del interface.incidents[incident.target_ip]
+        self._doubtful.discard(incident)
         out.append(flag_notice("cleared", interface, incident, ts))
+
+    def _doubt(self, incident: Incident, asked_ts: int | None) -> None:
+        """Is the incident's next request to be looked at closely? ``asked_ts``: one came."""
+        if not incident.wants_closer_look:
+            self._doubtful.discard(incident)
+        elif asked_ts is not None or incident in self._doubtful:
+            self._doubtful.add(incident)
+            self._closer_until = max(self._closer_until, (asked_ts or 0) + CLOSER_LOOK_NS)
 
     def _trim(self) -> None:
         while self._waiting and self._waiting[0][3].reason is not None:
             heapq.heappop(self._waiting)
-        self.deadline = self._waiting[0][0] if self._waiting else None
+        due = [entry[0] for entry in self._waiting[:1]]
+        due += [entry[0] for entry in self._blind[:1]]
+        if self._doubtful:
+            due.append(self._closer_until)
+        self.deadline = min(due, default=None)
 
 
 def request_notice(event: Request, reason: str | None, confidence: str | None) -> RequestNotice:

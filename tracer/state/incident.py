@@ -16,6 +16,14 @@ FIRST_WAIT_NS = SECOND
 LONGEST_WAIT_NS = 60 * SECOND
 """The cause of a flag that stays up is looked at again after 1 s, 2, 4, ... 60 s."""
 
+NEWS_EVERY_NS = SECOND // 5
+"""At most so often is a look ordered because requests carry other evidence than before."""
+CONTRADICTIONS = 3
+"""So many looks in a row must infer another reason before they outweigh an observed one."""
+HALF_SEEN = frozenset({"proxy_queue"})
+"""Evidence that is another one for each request."""
+
+OBSERVED = "observed"
 UNKNOWN = "unknown"
 UNKNOWN_REMEDY = "No cause is established: see the evidence."
 
@@ -28,23 +36,30 @@ class Incident:
     ``unattributed`` counts unanswered requests that wait for the reason.
     ``seen_by_snapshot_ts``: it was opened from the kernel's counters, whose newest
     unanswered request has this ts (-1: opened by an event).
+    ``told`` is the evidence of requests that looks were ordered with. ``held`` is an
+    ``unknown`` that is not said yet, because a closer look may still tell better.
+    ``of_link``: it stands for a link state, not for a request.
     """
 
     __slots__ = (
         "confidence",
+        "contradictions",
         "ended",
         "evidence",
+        "exhausted",
+        "held",
         "last_look_ts",
         "last_unanswered_ts",
         "looking_since",
+        "of_link",
         "reason",
         "remedy",
         "seen_by_snapshot_ts",
         "since",
         "target_ip",
+        "told",
         "unanswered",
         "unattributed",
-        "unknown_in_a_row",
         "wait_ns",
     )
 
@@ -63,7 +78,11 @@ class Incident:
         self.looking_since: int | None = None
         self.last_look_ts = since
         self.wait_ns = FIRST_WAIT_NS
-        self.unknown_in_a_row = 0
+        self.contradictions = 0
+        self.exhausted = False
+        self.told: dict[str, str | int | bool | None] = {}
+        self.held: CauseFound | None = None
+        self.of_link = False
 
     def look_ordered(self, ts: int) -> None:
         self.looking_since = ts
@@ -78,21 +97,58 @@ class Incident:
         self.wait_ns = min(2 * self.wait_ns, LONGEST_WAIT_NS)
         return True
 
+    def is_news(self, evidence: Evidence, ts: int) -> bool:
+        """Does a request carry evidence that no look was ordered with? Notes it if so."""
+        if self.looking_since is not None:
+            return False
+        if ts - self.last_look_ts < NEWS_EVERY_NS and evidence.keys() <= self.told.keys():
+            return False
+        news = {
+            name: value
+            for name, value in evidence.items()
+            if name not in HALF_SEEN and (name not in self.told or self.told[name] != value)
+        }
+        self.told.update(news)
+        return bool(news)
+
+    @property
+    def wants_closer_look(self) -> bool:
+        """Would it help to see the route lookup of the next request?"""
+        doubtful = self.confidence != OBSERVED or self.contradictions > 0
+        return doubtful and not self.exhausted and self.unanswered > 0
+
     def take(self, cause: CauseFound) -> bool:
         """Takes the result of a look; True if it is to be said: the first, or another reason.
 
-        One ``unknown`` does not replace a known reason, two in a row do: a look that
-        races with a change of the node's configuration may see neither state whole.
+        What was observed wins over what the configuration lets expect, and one ``unknown``
+        does not replace a known reason, two in a row do: a look that races with a change
+        of the node's configuration may see neither state whole.
         """
-        if cause.reason == UNKNOWN and self.reason not in (None, UNKNOWN):
-            self.unknown_in_a_row += 1
-            if self.unknown_in_a_row < 2:
-                return False
-        else:
-            self.unknown_in_a_row = 0
+        observed = cause.confidence == OBSERVED
+        # The closer look was had, and did not settle it: there is no better one.
+        self.exhausted = not observed and "route" in cause.evidence
         changed = cause.reason != self.reason
+        if self.reason is not None and changed and not self._convinces(cause):
+            return False
+        if not changed and self.confidence == OBSERVED and not observed:
+            return False  # It says the same on weaker grounds.
+        self.contradictions = 0
+        evidence = cause.evidence
+        if changed and observed and self.reason not in (None, UNKNOWN):
+            evidence = {**evidence, "instead_of": f"{self.reason} ({self.confidence})"}
         self.reason = cause.reason
         self.confidence = cause.confidence
         self.remedy = cause.remedy
-        self.evidence = cause.evidence
+        self.evidence = evidence
+        self.held = None
         return changed
+
+    def _convinces(self, cause: CauseFound) -> bool:
+        """Does another reason than the one we have outweigh it?"""
+        if cause.confidence == OBSERVED or self.of_link:
+            return True
+        self.contradictions += 1
+        self.told = {}  # what requests carry is news again
+        if self.confidence == OBSERVED:
+            return self.contradictions >= CONTRADICTIONS
+        return cause.reason != UNKNOWN or self.contradictions >= 2

@@ -19,10 +19,12 @@ class Interface:
     ``last_answered_ts`` and ``last_unanswered_ts`` are those of events (0: none yet).
     ``name_ts`` is when the name was last seen to be true. ``taken_over_ts`` is when
     this device took the index over from another one whose removal was not yet told
-    (-1: it did not).
+    (-1: it did not). ``blind`` is why no request can be seen on it, since ``blind_since``.
     """
 
     __slots__ = (
+        "blind",
+        "blind_since",
         "device",
         "ifindex",
         "incidents",
@@ -46,6 +48,8 @@ class Interface:
         self.name = name
         self.name_ts = ts
         self.taken_over_ts = -1
+        self.blind: str | None = None
+        self.blind_since = 0
         self.tally = Tally()
         self.latency = Histogram()
         self.last_seen_ts = 0

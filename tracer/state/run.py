@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from tracer.events import GATEWAY
 from tracer.state.histogram import Histogram
 from tracer.state.incident import UNKNOWN, Incident
 from tracer.state.tally import Tally
@@ -12,7 +13,10 @@ from tracer.state.views import Totals
 
 
 class Run:
+    """``flag_targets``: for which a link that sees no requests is flagged."""
+
     __slots__ = (
+        "flag_targets",
         "flags_raised",
         "latency",
         "lost",
@@ -25,6 +29,7 @@ class Run:
 
     def __init__(self) -> None:
         self.started_ts: int | None = None
+        self.flag_targets: tuple[str, ...] = (GATEWAY,)
         self.tally = Tally()
         self.latency = Histogram()
         self.lost = 0

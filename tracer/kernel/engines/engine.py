@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from tracer.kernel.btf import Btf
@@ -23,11 +23,16 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """``program`` in the C file runs at ``place``: a tracepoint or a kernel function."""
+    """``program`` in the C file runs at ``place``: a tracepoint or a kernel function.
+
+    ``optional``: what it tells is evidence only; a kernel that has no such place, or does
+    not let it be probed, does without.
+    """
 
     kind: Kind
     place: str
     program: str
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +72,14 @@ COMMON = (
     raw_tracepoint("neigh_cleanup_and_release", "neighbour_goes"),
 )
 
-# The ARP path for function probes: net/ipv4/arp.c, pneigh_enqueue in net/core/neighbour.c.
+# The closer look (bpf/closer.h), in every engine: loaded with it, attached by the tracing
+# process for as long as it is needed. The last one says that a request's look is complete.
+CLOSER = (raw_tracepoint("fib_table_lookup"), raw_tracepoint("consume_skb"))
+
+# The ARP path for function probes: net/ipv4/arp.c, pneigh_* in net/core/neighbour.c.
 FUNCTIONS = ("arp_rcv", "arp_process", "arp_xmit", "pneigh_enqueue")
+# What arp_process asks on its way.
+ASKED = ("arp_ignore", "pneigh_lookup", "neigh_event_ns")
 
 
 def function_hooks(enter: Callable[[str], Hook], leave: Callable[[str], Hook]) -> tuple[Hook, ...]:
@@ -77,6 +88,7 @@ def function_hooks(enter: Callable[[str], Hook], leave: Callable[[str], Hook]) -
         *COMMON,
         leave("arp_process"),
         leave("arp_rcv"),
+        *(replace(enter(name), optional=True) for name in ASKED),
         enter("arp_xmit"),
         enter("pneigh_enqueue"),
         enter("arp_process"),

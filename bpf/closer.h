@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The closer look: what the route lookup said to a request. These two raw
+ * tracepoints run for packets of every protocol, so they are attached only
+ * while a flag is up whose cause was not yet observed (tracer/state/flags.py).
+ *
+ * arp_process frees what it refuses by consume_skb, with the route that
+ * ip_route_input_noref gave it still on it.
+ */
+#ifndef ARPWHY_CLOSER_H
+#define ARPWHY_CLOSER_H
+
+#include "freed.h"
+#include "judge.h"
+
+#ifdef ARPWHY_CLOSER
+
+#define DST_NOREF 1ul /* include/linux/skbuff.h, SKB_DST_NOREF */
+
+/* fib_table_lookup(table, flow, next hop, error): net/ipv4/fib_trie.c */
+RAW_TRACEPOINT_PROBE(fib_table_lookup)
+{
+	struct flowi4 *flow = (struct flowi4 *)ctx->args[1];
+	struct fib_nh_common *hop = (struct fib_nh_common *)ctx->args[2];
+	struct round *round = this_round();
+	struct net_device *dev = 0;
+	__be32 source = 0, target = 0;
+	struct trail *trail;
+	struct slot *slot;
+	u32 i, out = 0;
+
+	if (!round || !round->open)
+		return 0;
+	READ(source, flow->saddr);
+	READ(target, flow->daddr);
+	if (hop) {
+		READ(dev, hop->nhc_dev);
+		READ(out, dev->ifindex);
+	}
+	/* The oldest that arp_process is not done with. */
+	for (i = 0; i < SLOTS; i++) {
+		if (i >= round->open)
+			break;
+		slot = slot_at(round, i);
+		if (!slot)
+			break;
+		trail = &slot->trail;
+		if (trail->known & KNOWN_ROUTE)
+			continue;
+		/* Of several tables the last one asked decides. */
+		if (slot->rq.target_ip == target &&
+		    slot->rq.sender_ip == source) {
+			trail->known |= KNOWN_TARGET;
+			trail->target_table = ctx->args[0];
+			trail->target_error = ctx->args[3];
+			trail->target_out = out;
+			break;
+		}
+		/* The sender's validation: __fib_validate_source. */
+		if (slot->rq.sender_ip == target &&
+		    slot->rq.target_ip == source) {
+			trail->known |= KNOWN_SOURCE;
+			trail->source_error = ctx->args[3];
+			trail->source_out = out;
+			break;
+		}
+	}
+	return 0;
+}
+
+static __always_inline void note_route(struct trail *trail, struct sk_buff *skb)
+{
+	unsigned long refdst = 0;
+	struct in_device *in_dev = 0;
+	struct net_device *dev = 0;
+	struct rtable *route;
+	short error = 0;
+
+	trail->known |= KNOWN_ROUTE;
+	READ(refdst, skb->_skb_refdst);
+	route = (struct rtable *)(refdst & ~DST_NOREF);
+	if (!route)
+		return;
+	READ(trail->route_type, route->rt_type);
+	READ(error, route->dst_error);
+	trail->route_error = error;
+	READ(dev, route->dst_dev);
+	READ(trail->route_out, dev->ifindex);
+	READ(in_dev, dev->ip_ptr);
+	READ(trail->medium_id_out, in_dev->CONF(MEDIUM_ID));
+}
+
+RAW_TRACEPOINT_PROBE(consume_skb)
+{
+	struct sk_buff *skb = (struct sk_buff *)ctx->args[0];
+	struct round *round;
+	unsigned char *head = 0;
+	void *destructor = 0;
+	struct trail *trail;
+	struct slot *slot;
+	u8 in;
+
+	if (!is_arp(skb))
+		return 0;
+	round = this_round();
+	if (!round || !round->open)
+		return 0;
+	READ(destructor, skb->destructor);
+	if (destructor == (void *)SOCK_RFREE)
+		return 0;
+	READ(head, skb->head);
+	slot = slot_of(round, (u64)skb, (u64)head);
+	if (!slot || slot->rq.dropped)
+		return 0;
+	trail = &slot->trail;
+	in = freed_in(ctx);
+	if (in == IN_ARP_PROCESS ||
+	    (in == IN_UNKNOWN &&
+	     (slot->processed || trail->known & KNOWN_TARGET)))
+		note_route(trail, skb);
+	else if (in == IN_DO_XDP_GENERIC || in == IN___NETIF_RECEIVE_SKB_CORE)
+		trail->taken_in = in;
+	return 0;
+}
+
+#endif
+#endif
