@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The child that tries: ``python -m tracer.doctor.probe ORDER``, a JSON line for each part.
+
+It compiles each engine once, loads its programs and attaches its hooks in the engine's own
+order, all of them held together as in a trace, and detaches them at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tracer.doctor.library import loaded_version
+from tracer.doctor.trial import Bcc, EngineTrial, HookTrial, hooks_of, lines, not_tried
+from tracer.kernel import headers, loader, source
+from tracer.kernel.btf import Btf, BtfError
+from tracer.kernel.engines.engine import Engine, Hook, Kind
+from tracer.kernel.handover import LoadError
+from tracer.kernel.symbols import Symbols, SymbolsError
+from tracer.options import DEFAULT_GLOBS, DEFAULT_TARGETS, Options, parse_targets
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    # If the parent dies while we compile, nobody else would end us.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    order = json.loads(sys.argv[1])
+    # Whatever bcc prints is no part of the answer.
+    with os.fdopen(os.dup(1), "w") as answer:
+        os.dup2(2, 1)
+        for line in lines(_parts(order["btf"], order["engines"])):
+            answer.write(line)
+            answer.flush()
+    os._exit(0)  # all that is held is let go; bcc has nothing to clean up
+
+
+def _parts(btf_file: str | None, engines: list[str]) -> Iterator[Bcc | EngineTrial | bool]:
+    symbols = Symbols.load()
+    try:
+        yield symbols.hidden
+    except SymbolsError:
+        engines = []  # said by the parent's check
+    with tempfile.TemporaryDirectory(prefix="arpwhy-") as directory:
+        os.environ["BCC_KERNEL_SOURCE"] = str(headers.write_tree(Path(directory)))
+        try:
+            module = loader._import_bcc()
+        except (LoadError, OSError, AttributeError) as error:
+            yield Bcc(None, None, _no_bcc(error))
+            return
+        yield _bcc()
+        if not engines:
+            return
+        options = Options(DEFAULT_GLOBS, parse_targets(DEFAULT_TARGETS), None, False, btf_file)
+        chosen = [loader.ENGINES[name] for name in engines]
+        try:
+            btf = Btf.load(btf_file) if btf_file else Btf.load()
+            definitions = loader._definitions(options.order(), btf, symbols)
+        except BtfError as error:
+            yield from (not_tried(engine, str(error)) for engine in chosen)
+            return
+        for engine in chosen:
+            yield _try(module, engine, definitions, engine.why_not(btf, symbols))
+
+
+def _no_bcc(error: Exception) -> str:
+    """LoadError: there is none. OSError: no libbcc. AttributeError: PyPI's bcc, another thing."""
+    if not isinstance(error, LoadError):
+        return (
+            f"bcc's Python module does not work ({error}): it must be the distribution's, "
+            "python3-bpfcc (Debian, Ubuntu) or python3-bcc (Fedora, RHEL)"
+        )
+    if any(Path("/usr/lib").glob("python3*/*-packages/bcc/__init__.py")):
+        return (
+            f"{sys.executable} does not see the distribution's bcc: make its environment "
+            "by /usr/bin/python3 -m venv --system-site-packages"
+        )
+    return str(error)
+
+
+def _bcc() -> Bcc:
+    import bcc  # noqa: PLC0415
+
+    return Bcc(getattr(bcc, "__version__", None), loaded_version("libbcc"), None)
+
+
+def _try(module: Any, engine: Engine, definitions: str, excluded: str | None) -> EngineTrial:
+    """``excluded``: why the engine says that it cannot run; its function probes are not tried."""
+    why = excluded
+    try:
+        if why is None and any(hook.kind is Kind.FENTRY for hook in engine.hooks):
+            loader._try_tracing(module)
+    except LoadError as error:
+        why = str(error)
+    text = definitions + loader._macros(engine.macros()) + source.assemble(engine.source)
+    try:
+        bpf = module(text=text.encode(), cflags=loader._CFLAGS)
+    except Exception as error:
+        return not_tried(engine, why or f"bcc cannot compile {engine.source}: {error}")
+    try:
+        for name in engine.helpers:
+            loader._program(bpf, name, Kind.RAW_TRACEPOINT)
+    except LoadError as error:
+        why = why or str(error)
+    hooks, held = [], []
+    for hook in hooks_of(engine):
+        failed = excluded if hook.kind is not Kind.RAW_TRACEPOINT else None
+        try:
+            if failed is None:
+                held.append(_attach(module, bpf, hook))
+        except LoadError as error:
+            failed = str(error)
+        hooks.append(HookTrial(hook.kind, hook.place, hook.optional, failed is None, failed))
+        if failed and not hook.optional:
+            why = why or failed
+    for descriptor in reversed(held):
+        os.close(descriptor)
+    return EngineTrial(engine.name, why, tuple(hooks))
+
+
+def _attach(module: Any, bpf: Any, hook: Hook) -> int:
+    name = loader._name(module, bpf, hook)
+    if module.lib.bpf_function_start(bpf.module, name.encode()) is None:
+        # The closer look: its C is left out then (bpf/closer.h).
+        raise LoadError(f"this kernel's BTF lacks what the program at {hook.place} reads")
+    return loader._attach_hook(module.lib, hook, loader._program(bpf, name, hook.kind))
+
+
+if __name__ == "__main__":
+    main()

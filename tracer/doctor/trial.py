@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every hook of every engine, really attached for an instant: what came of it.
+
+A child does it (tracer.doctor.probe): bcc is heavy, and whatever the child has attached is
+detached when it ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tracer.kernel.engines.engine import CLOSER, Engine, Hook
+from tracer.kernel.loader import ENGINES
+
+# QEMU's software emulation compiles all engines in some 20 s.
+_PATIENCE_S = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class HookTrial:
+    """``attached`` None: it was not tried. ``why`` it was not, or not attached."""
+
+    kind: str
+    place: str
+    optional: bool
+    attached: bool | None
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTrial:
+    """``why`` None: it can run, each hook that is not optional was attached."""
+
+    name: str
+    why: str | None
+    hooks: tuple[HookTrial, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bcc:
+    """``module`` and ``library`` are versions. ``why`` None: it can be imported."""
+
+    module: str | None
+    library: str | None
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """``addresses_hidden``: kallsyms gives this process no addresses; None: not known."""
+
+    bcc: Bcc
+    addresses_hidden: bool | None
+    engines: tuple[EngineTrial, ...]
+
+
+def hooks_of(engine: Engine) -> tuple[Hook, ...]:
+    """Its own, and those of the closer look, attached while a cause is looked for."""
+    closer = (Hook(hook.kind, hook.place, hook.program, optional=True) for hook in CLOSER)
+    return (*engine.hooks, *closer)
+
+
+def not_tried(engine: Engine, why: str) -> EngineTrial:
+    hooks = (
+        HookTrial(hook.kind, hook.place, hook.optional, None, why) for hook in hooks_of(engine)
+    )
+    return EngineTrial(engine.name, why, tuple(hooks))
+
+
+def run(btf: str | None, blocked: str | None) -> Trial:
+    """Try all engines, or, with ``blocked`` given as the reason why not, only import bcc."""
+    order = json.dumps({"btf": btf, "engines": [] if blocked else list(ENGINES)})
+    argv = [sys.executable, "-P", "-m", "tracer.doctor.probe", order]
+    environment = {**os.environ, "PYTHONPATH": _import_path()}
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=environment,
+            timeout=_PATIENCE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        said, why = error.stdout or b"", f"it was not done in {_PATIENCE_S:.0f} s"
+    else:
+        said, why = done.stdout, _ending(done.returncode, done.stderr)
+        if os.environ.get("ARPWHY_DEBUG"):
+            sys.stderr.write(done.stderr.decode(errors="replace"))
+    return parse(said, blocked or f"trying it failed: {why}")
+
+
+def _ending(status: int, stderr: bytes) -> str:
+    if status < 0:
+        return f"signal {-status} ended it (ARPWHY_DEBUG=1 shows all)"
+    last = stderr.decode(errors="replace").strip().splitlines()[-1:]
+    return f"{last[0] if last else f'exit status {status}'} (ARPWHY_DEBUG=1 shows all)"
+
+
+def lines(parts: Iterable[Bcc | EngineTrial | bool]) -> Iterable[str]:
+    """What the child says: a line a part, each as soon as it is known."""
+    for part in parts:
+        key = {Bcc: "bcc", EngineTrial: "engine", bool: "addresses_hidden"}[type(part)]
+        yield json.dumps({key: part if isinstance(part, bool) else asdict(part)}) + "\n"
+
+
+def parse(said: bytes, why: str) -> Trial:
+    """``why``: the reason for whatever the child did not say."""
+    found: dict[str, EngineTrial] = {}
+    bcc, hidden = Bcc(None, None, why), None
+    for line in said.splitlines(keepends=True):
+        if not line.endswith(b"\n"):
+            break  # cut off
+        part: dict[str, Any] = json.loads(line)
+        if "bcc" in part:
+            bcc = Bcc(**part["bcc"])
+        elif "engine" in part:
+            engine = part["engine"]
+            hooks = tuple(HookTrial(**hook) for hook in engine.pop("hooks"))
+            found[engine["name"]] = EngineTrial(**engine, hooks=hooks)
+        else:
+            hidden = part["addresses_hidden"]
+    why = bcc.why or why
+    engines = (found.get(name) or not_tried(engine, why) for name, engine in ENGINES.items())
+    return Trial(bcc, hidden, tuple(engines))
+
+
+def _import_path() -> str:
+    """Where the child finds this package, and whatever else we were told."""
+    ours = str(Path(__file__).resolve().parents[2])
+    inherited = os.environ.get("PYTHONPATH")
+    return f"{ours}{os.pathsep}{inherited}" if inherited else ours
