@@ -12,6 +12,7 @@ from tracer.kernel.functions import Functions
 
 REQUEST = struct.Struct("=IIQQQQII4s4s6sBBB7x16s")
 NEIGHBOUR = struct.Struct("=IIQQI4sBB6s16s")
+NO_TRAIL = bytes(104)
 COUNT_KEY = struct.Struct("=QII")
 COUNT = struct.Struct("=4QQ4Q4s4s16s")
 
@@ -72,7 +73,7 @@ def test_no_latency_is_none() -> None:
 
 
 def test_a_dropped_request_names_reason_and_function() -> None:
-    event = decoder().event(request(verdict=1, dropped=1, reason=8, at=0x123))
+    event = decoder().event(request(verdict=1, dropped=1, reason=8, at=0x123) + NO_TRAIL)
     assert isinstance(event, Request)
     assert event.evidence == {
         "dropped": "request",
@@ -82,7 +83,7 @@ def test_a_dropped_request_names_reason_and_function() -> None:
 
 
 def test_a_dropped_reply_on_a_kernel_without_reasons() -> None:
-    event = decoder().event(request(verdict=1, dropped=2, late=1, at=0x300))
+    event = decoder().event(request(verdict=1, dropped=2, late=1, at=0x300) + NO_TRAIL)
     assert isinstance(event, Request)
     assert event.late
     assert event.evidence == {"dropped": "reply", "drop_function": "0x300"}

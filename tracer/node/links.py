@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 
 from tracer.events import LinkGone, LinkSeen
-from tracer.node import netlink, netns
+from tracer.node import link, netlink, netns
+from tracer.node.link import IFINFOMSG, Link
 
-_IFINFOMSG = struct.Struct("=BxHiII")  # family, type, index, flags, change
-_IFLA_IFNAME = 3
 _RECEIVE_BYTES = 4 << 20
 
 
@@ -29,7 +27,7 @@ class LinkWatch:
         self._globs = tuple(globs)
         self._now = now
         self._netns = netns.own()
-        self._known: dict[int, str] = {}
+        self._known: dict[int, tuple[str, str | None]] = {}  # name, blind
         self._socket = netlink.listening(netlink.RTMGRP_LINK)
         # A node may lose hundreds of pods at once; beyond this we resync.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
@@ -47,15 +45,16 @@ class LinkWatch:
         :meth:`read` tells nothing more of these until they change. May be called again:
         it then tells of all of them again.
         """
-        self._known = self._matching()
+        there = self._matching()
+        self._known = {ifindex: (each.name, each.blind) for ifindex, each in there.items()}
         ts = self._now()
-        return [LinkSeen(ts, self._netns, *link) for link in sorted(self._known.items())]
+        return [LinkSeen(ts, self._netns, index, *self._known[index]) for index in sorted(there)]
 
     def read(self) -> list[LinkSeen | LinkGone]:
         """What changed since the last call; never blocks.
 
-        One LinkSeen for each interface that appeared, one more when it is renamed
-        within the globs, a LinkGone when it leaves them or the namespace.
+        One LinkSeen for each interface that appeared, one more when it is renamed within
+        the globs, goes blind or sees again; a LinkGone when it leaves them or the namespace.
         """
         told: list[LinkSeen | LinkGone] = []
         while True:
@@ -74,24 +73,24 @@ class LinkWatch:
     def _message(self, kind: int, body: bytes, told: list[LinkSeen | LinkGone]) -> None:
         if kind not in (netlink.RTM_NEWLINK, netlink.RTM_DELLINK):
             return
-        family, _, ifindex, _, _ = _IFINFOMSG.unpack_from(body)
+        family, _, ifindex, _, _ = IFINFOMSG.unpack_from(body)
         if family != socket.AF_UNSPEC:
             return  # A bridge tells of its ports, which are not gone when they leave it.
         if kind == netlink.RTM_DELLINK:
             self._gone(ifindex, told)
         else:
-            self._seen(ifindex, _name(body), told)
+            self._seen(link.parse(body), told)
 
-    def _seen(self, ifindex: int, name: str, told: list[LinkSeen | LinkGone]) -> None:
-        if not self._matches(name):
-            self._gone(ifindex, told)
-        elif self._known.get(ifindex) != name:
-            self._known[ifindex] = name
-            told.append(LinkSeen(self._now(), self._netns, ifindex, name))
+    def _seen(self, seen: Link, told: list[LinkSeen | LinkGone]) -> None:
+        if not self._matches(seen.name):
+            self._gone(seen.ifindex, told)
+        elif self._known.get(seen.ifindex) != (state := (seen.name, seen.blind)):
+            self._known[seen.ifindex] = state
+            told.append(LinkSeen(self._now(), self._netns, seen.ifindex, *state))
 
     def _gone(self, ifindex: int, told: list[LinkSeen | LinkGone]) -> None:
-        name = self._known.pop(ifindex, None)
-        if name is not None:
+        if ifindex in self._known:
+            name, _ = self._known.pop(ifindex)
             told.append(LinkGone(self._now(), self._netns, ifindex, name))
 
     def _resync(self, told: list[LinkSeen | LinkGone]) -> None:
@@ -99,21 +98,13 @@ class LinkWatch:
         there = self._matching()
         for ifindex in [index for index in self._known if index not in there]:
             self._gone(ifindex, told)
-        for ifindex, name in there.items():
-            self._seen(ifindex, name, told)
+        for each in there.values():
+            self._seen(each, told)
 
-    def _matching(self) -> dict[int, str]:
-        found: dict[int, str] = {}
-        for body in netlink.dump(netlink.RTM_GETLINK, _IFINFOMSG.pack(0, 0, 0, 0, 0)):
-            ifindex, name = _IFINFOMSG.unpack_from(body)[2], _name(body)
-            if self._matches(name):
-                found[ifindex] = name
-        return found
+    def _matching(self) -> dict[int, Link]:
+        dumped = netlink.dump(netlink.RTM_GETLINK, IFINFOMSG.pack(0, 0, 0, 0, 0))
+        links = [link.parse(body) for body in dumped]
+        return {each.ifindex: each for each in links if self._matches(each.name)}
 
     def _matches(self, name: str) -> bool:
         return any(fnmatchcase(name, glob) for glob in self._globs)
-
-
-def _name(body: bytes) -> str:
-    raw = netlink.attributes(body, _IFINFOMSG.size).get(_IFLA_IFNAME, b"")
-    return raw.rstrip(b"\0").decode("utf-8", "surrogateescape")

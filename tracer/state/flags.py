@@ -94,7 +94,7 @@ class Flags:
             incident.held = cause
             return
         said = incident.take(cause)
-        self._doubt(incident, None)
+        self._doubt(incident, cause.ts)
         if said:
             self._raise(interface, incident, cause.ts, out)
             if incident.ended:
@@ -142,6 +142,7 @@ class Flags:
                 self._end(interface, only, ts, out)
 
     def vanished(self, interface: Interface, ts: int, out: list[Notice]) -> None:
+        interface.blind = None
         for incident in list(interface.incidents.values()):
             if incident.reason is None:
                 self._give_up(interface, incident, ts, VANISHED_EVIDENCE, out)
@@ -271,13 +272,14 @@ class Flags:
         self._doubtful.discard(incident)
         out.append(flag_notice("cleared", interface, incident, ts))
 
-    def _doubt(self, incident: Incident, asked_ts: int | None) -> None:
-        """Is the incident's next request to be looked at closely? ``asked_ts``: one came."""
-        if not incident.wants_closer_look:
-            self._doubtful.discard(incident)
-        elif asked_ts is not None or incident in self._doubtful:
+    def _doubt(self, incident: Incident, ts: int) -> None:
+        """Is the incident's next request to be looked at closely?"""
+        until = incident.last_unanswered_ts + CLOSER_LOOK_NS
+        if incident.wants_closer_look and until > ts:
             self._doubtful.add(incident)
-            self._closer_until = max(self._closer_until, (asked_ts or 0) + CLOSER_LOOK_NS)
+            self._closer_until = max(self._closer_until, until)
+        else:
+            self._doubtful.discard(incident)
 
     def _trim(self) -> None:
         while self._waiting and self._waiting[0][3].reason is not None:
