@@ -179,6 +179,14 @@ class Lab:
                 return pod
         raise LabError(f"no pod {name}; there are: {', '.join(pod.name for pod in self.pods)}")
 
+    def frame(self, pod: Pod, request: bytes) -> bytes:
+        """The frame that the pod sends for this request: another while a fault makes it so."""
+        for record in self.state.faults:
+            change = FAULTS[record["fault"]].frame
+            if change is not None and record["pod"] == pod.name:
+                request = change(request)
+        return request
+
     def in_node(self) -> AbstractContextManager[None]:
         """The calling thread, and every command it starts, is in the node for the block."""
         return self.node.entered()

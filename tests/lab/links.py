@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import errno
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from .errors import LabError
+from pyroute2.netlink.exceptions import NetlinkError
+
+from .errors import LabError, Unavailable
 
 
 def index(ipr: Any, name: str) -> int:
@@ -29,3 +34,14 @@ def wait_up(ipr: Any, name: str, timeout: float = 10.0) -> None:
         if time.monotonic() > deadline:
             raise LabError(f"{name} did not come up within {timeout:g} s")
         time.sleep(0.002)
+
+
+@contextmanager
+def kind_may_lack(what: str) -> Iterator[None]:
+    """Unavailable, naming ``what``, if the kernel has no links of the kind made in the block."""
+    try:
+        yield
+    except NetlinkError as error:
+        if error.code in (errno.EOPNOTSUPP, errno.ENOTSUP):
+            raise Unavailable(f"{what}: the kernel has no such links") from error
+        raise

@@ -93,7 +93,7 @@ class Pod(Netns):
         destination: str = frames.BROADCAST,
     ) -> traffic.Line:
         """A :class:`lab.traffic.Line` for such requests; the caller closes it."""
-        frame = self.request(target, sender, destination=destination)
+        frame = self.lab.frame(self, self.request(target, sender, destination=destination))
         return traffic.Line(self, frame, target, self.address if sender is None else sender)
 
     def ask(

@@ -4,7 +4,19 @@ subject (or a new one, imported here) under ``@fault``; test_lab.py then tests i
 
 from __future__ import annotations
 
-from . import link, netfilter, routing, sysctls, tc  # noqa: F401 - they register
+from . import (  # noqa: F401 - they register
+    frames,
+    link,
+    netfilter,
+    proxy_queue,
+    qdisc,
+    routing,
+    sender,
+    sysctls,
+    target,
+    tc,
+    xdp,
+)
 from .registry import FAULTS, Fault, Record, fault
 
 __all__ = ["FAULTS", "Fault", "Record", "fault"]

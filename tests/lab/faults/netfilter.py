@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nftables rules that drop the request or the reply; a table of its own for each."""
+"""Netfilter rules that drop the request or the reply: nftables, a table of its own for each
+fault; arptables, a rule in its chains."""
 
 from __future__ import annotations
 
@@ -12,13 +13,18 @@ if TYPE_CHECKING:
     from ..bench import Lab
     from ..pod import Pod
 
+_REQUEST, _REPLY = "arp operation request", "arp operation reply"
 
-def _add(lab: Lab, pod: Pod, family: str, chain: str, rule: str) -> Saved:
-    table = "lab_" + re.sub(r"[^A-Za-z0-9]", "_", f"{chain.split(maxsplit=1)[0]}_{pod.interface}")
+
+def _add(
+    lab: Lab, pod: Pod, family: str, chain: str, rule: str, *, policy: str = "accept"
+) -> Saved:
+    words = f"{chain.split(maxsplit=1)[0]}_{policy}_{pod.interface}"
+    table = "lab_" + re.sub(r"[^A-Za-z0-9]", "_", words)
     text = (
         f"table {family} {table} {{\nchain drops {{\n"
-        f"type filter hook {chain} priority 0;\n"
-        f"{rule} counter drop\n}}\n}}\n"
+        f"type filter hook {chain} priority 0; policy {policy};\n"
+        f"{rule}\n}}\n}}\n"
     )
     lab.node.tool(["nft", "-f", "-"], package="nftables", stdin=text)
     return {"family": family, "table": table}
@@ -30,14 +36,67 @@ def _delete(lab: Lab, _: Pod, saved: Saved) -> None:
 
 @fault("nft netdev ingress drops the request", undo=_delete)
 def nft_netdev_ingress(lab: Lab, pod: Pod) -> Saved:
-    return _add(lab, pod, "netdev", f'ingress device "{pod.interface}"', "arp operation request")
+    chain = f'ingress device "{pod.interface}"'
+    return _add(lab, pod, "netdev", chain, f"{_REQUEST} counter drop")
+
+
+@fault("nft netdev egress drops the reply", undo=_delete)
+def nft_netdev_egress(lab: Lab, pod: Pod) -> Saved:
+    """Linux 5.16 and later."""
+    chain = f'egress device "{pod.interface}"'
+    return _add(lab, pod, "netdev", chain, f"{_REPLY} counter drop")
 
 
 @fault("nft arp input drops the request", undo=_delete)
 def nft_arp_input(lab: Lab, pod: Pod) -> Saved:
-    return _add(lab, pod, "arp", "input", f'iifname "{pod.interface}" arp operation request')
+    rule = f'iifname "{pod.interface}" {_REQUEST} counter drop'
+    return _add(lab, pod, "arp", "input", rule)
+
+
+@fault("nft arp input accepts the others, and its policy drops the request", undo=_delete)
+def nft_arp_input_policy(lab: Lab, pod: Pod) -> Saved:
+    rule = f'iifname != "{pod.interface}" counter accept'
+    return _add(lab, pod, "arp", "input", rule, policy="drop")
 
 
 @fault("nft arp output drops the reply", undo=_delete)
 def nft_arp_output(lab: Lab, pod: Pod) -> Saved:
-    return _add(lab, pod, "arp", "output", f'oifname "{pod.interface}" arp operation reply')
+    rule = f'oifname "{pod.interface}" {_REPLY} counter drop'
+    return _add(lab, pod, "arp", "output", rule)
+
+
+def _arptables(lab: Lab, *args: str) -> None:
+    lab.node.tool(["arptables", *args], package="arptables")
+
+
+def _nft_tables(lab: Lab) -> list[str]:
+    done = lab.node.run(["sh", "-c", "nft list tables arp 2>/dev/null"])
+    return done.stdout.splitlines()
+
+
+def _append(lab: Lab, *rule: str) -> Saved:
+    """With arptables-nft the first rule makes ``table arp filter``: it goes with the rule."""
+    before = _nft_tables(lab)
+    _arptables(lab, "-A", *rule)
+    return {"rule": list(rule), "table": _nft_tables(lab) != before}
+
+
+def _take_out(lab: Lab, _: Pod, saved: Saved) -> None:
+    _arptables(lab, "-D", *saved["rule"])
+    others = [r for r in lab.state.faults if r["saved"].get("rule") not in (None, saved["rule"])]
+    if not saved["table"]:
+        return
+    if others:
+        others[0]["saved"]["table"] = True  # the last one's mend removes it
+    else:
+        lab.node.tool(["nft", "delete", "table", "arp", "filter"], package="nftables")
+
+
+@fault("arptables drops the request", undo=_take_out)
+def arptables_input(lab: Lab, pod: Pod) -> Saved:
+    return _append(lab, "INPUT", "-i", pod.interface, "--opcode", "1", "-j", "DROP")
+
+
+@fault("arptables drops the reply", undo=_take_out)
+def arptables_output(lab: Lab, pod: Pod) -> Saved:
+    return _append(lab, "OUTPUT", "-o", pod.interface, "--opcode", "2", "-j", "DROP")

@@ -24,14 +24,18 @@ class Fault:
     ``whole_node``: it breaks every pod of the node, and is broken at most once.
     ``touches``: what it changes. Two faults that change the same thing of the same pod
     (or of the node) are refused, because only then can each be mended in any order.
+    ``shared``: it breaks one pod by changing what is the node's, so one pod at a time.
     ``delays``: the answer comes late instead of not at all.
+    ``frame``: makes of a pod's request the one that it sends instead while this is broken.
     """
 
     name: str
     about: str
     touches: str
     whole_node: bool
+    shared: bool
     delays: bool
+    frame: Callable[[bytes], bytes] | None
     apply: Callable[[Lab, Pod], Saved]
     undo: Callable[[Lab, Pod, Saved], None]
 
@@ -41,6 +45,7 @@ class Fault:
         for record in lab.state.faults:
             other = FAULTS[record["fault"]]
             apart = None not in (owner, record["pod"]) and owner != record["pod"]
+            apart = apart and not (self.shared or other.shared)
             if other.touches == self.touches and not apart:
                 if other is self:
                     raise LabError(f"{self.name} is broken already; mend it first")
@@ -81,13 +86,17 @@ def fault(
     undo: Callable[[Lab, Pod, Saved], None],
     touches: str | None = None,
     whole_node: bool = False,
+    shared: bool = False,
     delays: bool = False,
+    frame: Callable[[bytes], bytes] | None = None,
 ) -> Callable[[Callable[[Lab, Pod], Saved]], Callable[[Lab, Pod], Saved]]:
     """Register the function that breaks, under its own name."""
 
     def register(apply: Callable[[Lab, Pod], Saved]) -> Callable[[Lab, Pod], Saved]:
         name = apply.__name__
-        FAULTS[name] = Fault(name, about, touches or name, whole_node, delays, apply, undo)
+        FAULTS[name] = Fault(
+            name, about, touches or name, whole_node, shared, delays, frame, apply, undo
+        )
         return apply
 
     return register

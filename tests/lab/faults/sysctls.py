@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .. import links
-from ..names import GATEWAY
 from .registry import Saved, fault
 
 if TYPE_CHECKING:
@@ -18,7 +16,8 @@ CONF = "net/ipv4/conf"
 PROXY_DELAY = 20  # USER_HZ ticks of 10 ms: replies come up to 200 ms late
 
 
-def _change(pod: Pod, key: str, value: int) -> Saved:
+def change(pod: Pod, key: str, value: int) -> Saved:
+    """Write a sysctl of the node's; what it was."""
     old = pod.lab.node.sysctl(key)
     pod.lab.node.set_sysctls({key: value})
     return {key: old}
@@ -28,14 +27,42 @@ def _restore(lab: Lab, _: Pod, saved: Saved) -> None:
     lab.node.set_sysctls(saved, gone_ok=True)
 
 
-@fault("proxy_arp is 0 on the pod's interface", undo=_restore)
+@fault("proxy_arp is 0 on the pod's interface", undo=_restore, touches="proxy_arp")
 def proxy_arp_off(_: Lab, pod: Pod) -> Saved:
-    return _change(pod, f"{CONF}/{pod.interface}/proxy_arp", 0)
+    return change(pod, f"{CONF}/{pod.interface}/proxy_arp", 0)
+
+
+@fault(
+    "proxy_arp is 0 on every interface of the node",
+    undo=_restore,
+    touches="proxy_arp",
+    whole_node=True,
+)
+def proxy_arp_off_everywhere(lab: Lab, _: Pod) -> Saved:
+    saved = lab.node.sysctls(f"{CONF}/*/proxy_arp")
+    lab.node.set_sysctls(dict.fromkeys(saved, 0))
+    return saved
+
+
+@fault("medium_id is -1 on the pod's interface", undo=_restore, touches="medium_id")
+def medium_id_minus_one(_: Lab, pod: Pod) -> Saved:
+    return change(pod, f"{CONF}/{pod.interface}/medium_id", -1)
+
+
+@fault(
+    "medium_id is the same on the pod's interface and the uplink",
+    undo=_restore,
+    touches="medium_id",
+    shared=True,
+)
+def medium_id_equal(lab: Lab, pod: Pod) -> Saved:
+    uplink = change(pod, f"{CONF}/{lab.node.uplink}/medium_id", 7)
+    return {**uplink, **change(pod, f"{CONF}/{pod.interface}/medium_id", 7)}
 
 
 @fault("forwarding is 0 on the pod's interface", undo=_restore, touches="forwarding")
 def forwarding_off(_: Lab, pod: Pod) -> Saved:
-    return _change(pod, f"{CONF}/{pod.interface}/forwarding", 0)
+    return change(pod, f"{CONF}/{pod.interface}/forwarding", 0)
 
 
 @fault("ip_forward is 0 on the node", undo=_restore, touches="forwarding", whole_node=True)
@@ -61,42 +88,8 @@ def _prompt_again(lab: Lab, pod: Pod, saved: Saved) -> None:
 @fault(
     f"proxy_delay is {PROXY_DELAY}: replies come up to {PROXY_DELAY * 10} ms late",
     undo=_prompt_again,
+    touches="proxy queue",
     delays=True,
 )
 def proxy_delay(_: Lab, pod: Pod) -> Saved:
-    return _change(pod, f"net/ipv4/neigh/{pod.interface}/proxy_delay", PROXY_DELAY)
-
-
-def _others(lab: Lab, pod: Pod) -> list[Saved]:
-    return [
-        record["saved"]
-        for record in lab.state.faults
-        if record["fault"] == "target_local_arp_ignore" and record["pod"] != pod.name
-    ]
-
-
-def _disown_target(lab: Lab, pod: Pod, saved: Saved) -> None:
-    lab.node.set_sysctls(saved["sysctls"], gone_ok=True)
-
-    def remove(ipr: Any) -> None:
-        ipr.addr("del", index=links.index(ipr, "lo"), address=GATEWAY, prefixlen=32)
-
-    if saved["added"] and not _others(lab, pod):
-        lab.node.netlink(remove)
-
-
-@fault(f"the node owns {GATEWAY} elsewhere, and arp_ignore is 1", undo=_disown_target)
-def target_local_arp_ignore(lab: Lab, pod: Pod) -> Saved:
-    """On several pods at a time the address is there once, and goes with the last mend."""
-    others = _others(lab, pod)
-
-    def add(ipr: Any) -> bool:
-        lo = links.index(ipr, "lo")
-        if any(a.get_attr("IFA_ADDRESS") == GATEWAY for a in ipr.get_addr(index=lo)):
-            return False
-        ipr.addr("add", index=lo, address=GATEWAY, prefixlen=32)
-        return True
-
-    saved = _change(pod, f"{CONF}/{pod.interface}/arp_ignore", 1)
-    added = others[0]["added"] if others else lab.node.netlink(add)
-    return {"sysctls": saved, "added": added}
+    return change(pod, f"net/ipv4/neigh/{pod.interface}/proxy_delay", PROXY_DELAY)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Traffic control programs that drop the request or the reply.
+"""Traffic control programs that drop the request or the reply, or take it.
 
 Classic BPF in direct-action mode: cls_bpf is there wherever Calico's own programs could
 be; matchall, flower and the drop action are modules that many kernels lack.
@@ -16,19 +16,20 @@ if TYPE_CHECKING:
     from ..pod import Pod
 
 _PREFERENCE = "100"
-_FAULTS = ("tc_ingress_drop", "tc_egress_drop")
+_FAULTS = ("tc_ingress_drop", "tc_ingress_stolen", "tc_egress_drop")
+_SHOT, _STOLEN = 2, 4  # TC_ACT_* of linux/pkt_cls.h
 
 
 def _tc(lab: Lab, *args: str) -> str:
     return lab.node.tool(["tc", *args], package="iproute2")
 
 
-def _drop(operation: int) -> str:
-    """Load the ARP operation; equal: return TC_ACT_SHOT (2), else TC_ACT_UNSPEC (-1)."""
-    return f"4,40 0 0 20,21 0 1 {operation},6 0 0 2,6 0 0 4294967295"
+def _program(operation: int, action: int) -> str:
+    """Load the ARP operation; equal: return the action, else TC_ACT_UNSPEC (-1)."""
+    return f"4,40 0 0 20,21 0 1 {operation},6 0 0 {action},6 0 0 4294967295"
 
 
-def _add(lab: Lab, pod: Pod, direction: str, operation: int) -> Saved:
+def _add(lab: Lab, pod: Pod, direction: str, operation: int, action: int) -> Saved:
     device = ("dev", pod.interface)
     added = "clsact" not in _tc(lab, "qdisc", "show", *device)
     if added:
@@ -44,7 +45,7 @@ def _add(lab: Lab, pod: Pod, direction: str, operation: int) -> Saved:
         _tc(
             lab,
             *("filter", "add", *device, direction, "protocol", "arp", "pref", _PREFERENCE),
-            *("bpf", "bytecode", _drop(operation), "direct-action"),
+            *("bpf", "bytecode", _program(operation, action), "direct-action"),
         )
     except BaseException:
         _remove_clsact(lab, pod, added)
@@ -63,11 +64,17 @@ def _delete(lab: Lab, pod: Pod, saved: Saved) -> None:
     _remove_clsact(lab, pod, saved["clsact"])
 
 
-@fault("tc ingress drops the request", undo=_delete)
+@fault("tc ingress drops the request", undo=_delete, touches="tc ingress")
 def tc_ingress_drop(lab: Lab, pod: Pod) -> Saved:
-    return _add(lab, pod, "ingress", 1)
+    return _add(lab, pod, "ingress", 1, _SHOT)
+
+
+@fault("tc ingress takes the request and passes it to nobody", undo=_delete, touches="tc ingress")
+def tc_ingress_stolen(lab: Lab, pod: Pod) -> Saved:
+    """The kernel consumes it: no drop is reported."""
+    return _add(lab, pod, "ingress", 1, _STOLEN)
 
 
 @fault("tc egress drops the reply", undo=_delete)
 def tc_egress_drop(lab: Lab, pod: Pod) -> Saved:
-    return _add(lab, pod, "egress", 2)
+    return _add(lab, pod, "egress", 2, _SHOT)

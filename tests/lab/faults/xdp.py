@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An XDP program that drops ARP, run by the kernel's generic code, after the driver.
+
+Written in instructions and loaded by bpf(2): no compiler and no bpffs are needed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+from typing import TYPE_CHECKING, Any
+
+from .. import links
+from ..errors import LabError, Unavailable
+from .registry import Saved, fault
+
+if TYPE_CHECKING:
+    from ..bench import Lab
+    from ..pod import Pod
+
+# linux/bpf.h, linux/if_link.h
+_BPF_PROG_LOAD, _BPF_PROG_TYPE_XDP = 5, 6
+_XDP_FLAGS_SKB_MODE = 2
+_SYS_BPF = {"x86_64": 321, "aarch64": 280}
+
+
+def _instruction(code: int, destination: int, source: int, offset: int, immediate: int) -> bytes:
+    return struct.pack("=BBhi", code, source << 4 | destination, offset, immediate)
+
+
+# ETH_P_ARP as a program on this machine reads it: no byte swap is then needed.
+(_ARP,) = struct.unpack("=H", b"\x08\x06")
+_DROP_ARP = b"".join(
+    (
+        _instruction(0x61, 2, 1, 0, 0),  # r2 = ctx->data
+        _instruction(0x61, 3, 1, 4, 0),  # r3 = ctx->data_end
+        _instruction(0xBF, 4, 2, 0, 0),  # r4 = r2
+        _instruction(0x07, 4, 0, 0, 14),  # r4 += 14
+        _instruction(0x2D, 4, 3, 4, 0),  # if r4 > r3: pass
+        _instruction(0x69, 5, 2, 12, 0),  # r5 = the EtherType
+        _instruction(0x55, 5, 0, 2, _ARP),  # if r5 != ARP: pass
+        _instruction(0xB7, 0, 0, 0, 1),  # XDP_DROP
+        _instruction(0x95, 0, 0, 0, 0),
+        _instruction(0xB7, 0, 0, 0, 2),  # pass: XDP_PASS
+        _instruction(0x95, 0, 0, 0, 0),
+    )
+)
+
+
+def _load() -> int:
+    """The program's descriptor."""
+    number = _SYS_BPF.get(platform.machine())
+    if number is None:
+        raise Unavailable(f"xdp_generic_drop: bpf(2)'s number on {platform.machine()}")
+    code = ctypes.create_string_buffer(_DROP_ARP, len(_DROP_ARP))
+    license_ = ctypes.create_string_buffer(b"Apache-2.0")
+    attributes = ctypes.create_string_buffer(
+        struct.pack(
+            "=IIQQ",
+            _BPF_PROG_TYPE_XDP,
+            len(_DROP_ARP) // 8,
+            ctypes.addressof(code),
+            ctypes.addressof(license_),
+        ),
+        48,
+    )
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = libc.syscall(number, _BPF_PROG_LOAD, attributes, len(attributes))
+    if descriptor < 0:
+        error = ctypes.get_errno()
+        if error in (errno.ENOSYS, errno.EPERM):
+            raise Unavailable(f"xdp_generic_drop: XDP programs ({os.strerror(error)})")
+        raise LabError(f"xdp_generic_drop: {os.strerror(error)}")
+    return int(descriptor)
+
+
+def _attach(lab: Lab, pod: Pod, descriptor: int) -> None:
+    def inside(ipr: Any) -> None:
+        ipr.link(
+            "set",
+            index=links.index(ipr, pod.interface),
+            xdp={
+                "attrs": [
+                    ("IFLA_XDP_FD", descriptor),
+                    ("IFLA_XDP_FLAGS", _XDP_FLAGS_SKB_MODE),
+                ]
+            },
+        )
+
+    lab.node.netlink(inside)
+
+
+def _detach(lab: Lab, pod: Pod, _: Saved) -> None:
+    _attach(lab, pod, -1)
+
+
+@fault("an XDP program drops the request, in generic mode", undo=_detach)
+def xdp_generic_drop(lab: Lab, pod: Pod) -> Saved:
+    descriptor = _load()
+    try:
+        _attach(lab, pod, descriptor)
+    finally:
+        os.close(descriptor)  # the interface holds the program
+    return {}
