@@ -44,6 +44,9 @@ _Line = tuple[str, State, str]
 def _kernel(facts: Facts) -> Iterator[_Line]:
     if facts.btf_why:
         yield "BTF", State.NO, facts.btf_why
+    elif facts.btf_differs:
+        text = "is not this kernel's own, which is at /sys/kernel/btf/vmlinux"
+        yield "BTF", State.NO, f"{facts.btf} {text}"
     else:
         yield "BTF", State.OK, f"{facts.btf}, {(facts.btf_size or 0) / 1e6:.1f} MB"
     yield "lockdown", *_lockdown(facts)
@@ -88,7 +91,7 @@ def kprobe_needs_root(facts: Facts) -> bool:
 
 
 def _process(facts: Facts) -> Iterator[_Line]:
-    has = facts.capabilities
+    has = frozenset[str]() if facts.own_userns else facts.capabilities
     for name in ("CAP_BPF", "CAP_PERFMON"):
         if name in has or "CAP_SYS_ADMIN" in has:
             yield name, State.OK, "there" if name in has else "CAP_SYS_ADMIN stands for it"
@@ -101,7 +104,7 @@ def _process(facts: Facts) -> Iterator[_Line]:
     else:
         yield "CAP_SYS_ADMIN", State.NOTE, "not there, not needed"
     if facts.own_userns:
-        yield "user namespace", State.NO, "not the machine's own: capabilities do not count"
+        yield "user namespace", State.NO, "not the machine's: no capability in it counts"
     if facts.seccomp is None:
         yield "seccomp", State.UNKNOWN, "the kernel does not say"
     elif facts.seccomp:
@@ -130,11 +133,8 @@ def _mounted(facts: Facts) -> Iterator[_Line]:
             yield name, State.OK, f"{where}, not needed"
         elif facts.exec_netns:
             netns = facts.exec_netns
-            text = (
-                f"hidden by `ip netns exec {netns}`, which puts another /sys here; not needed, "
-                f"but nsenter --net=/run/netns/{netns} keeps it"
-            )
-            yield name, State.NOTE, text
+            text = f"hidden by `ip netns exec`: nsenter --net=/run/netns/{netns} keeps it"
+            yield name, State.NOTE, f"{text}; not needed"
         else:
             yield name, State.NOTE, "not mounted, not needed"
 

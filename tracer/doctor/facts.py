@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
 from collections.abc import Mapping
@@ -25,7 +26,8 @@ _WHOLE_RANGE = ["0", "0", str(2**32 - 1)]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """``capabilities`` has those that matter, effective. ``missing``: those without which
+    """``btf_differs``: it is not the running kernel's own; None: there is none to compare.
+    ``capabilities`` has those that matter, effective. ``missing``: those without which
     nothing can be tried. ``own_userns``: they count in a user namespace only.
     ``lockdown`` None: not known, and ``lockdown_why``. ``seccomp``: a filter is on; None:
     not known. ``mounts``: file system type -> where it is seen. ``exec_netns``: the
@@ -38,6 +40,7 @@ class Facts:
     btf: str
     btf_size: int | None
     btf_why: str | None
+    btf_differs: bool | None
     lockdown: str | None
     lockdown_why: str | None
     sysctls: Mapping[str, int | None]
@@ -63,7 +66,12 @@ def read(btf_file: str | None) -> Facts:
     """Takes about a second: the engines are tried."""
     missing = tuple(missing_capabilities())
     btf_size, btf_why = _btf(btf_file)
-    blocked = f"not without {' and '.join(missing)}" if missing else btf_why
+    own_userns = Path("/proc/self/uid_map").read_text().split() != _WHOLE_RANGE
+    blocked = btf_why
+    if own_userns:
+        blocked = "capabilities do not count in this user namespace"
+    elif missing:
+        blocked = f"{' and '.join(missing)} missing"
     status = Path("/proc/self/status").read_text()
     mounts = _mounts(Path("/proc/self/mountinfo").read_text())
     libbpf, libbpf_why = _libbpf()
@@ -74,11 +82,12 @@ def read(btf_file: str | None) -> Facts:
         btf=btf_file or VMLINUX,
         btf_size=btf_size,
         btf_why=btf_why,
+        btf_differs=_differs(Path(btf_file or VMLINUX), Path(VMLINUX)),
         **_lockdown(_SECURITY, "securityfs" in mounts),
         sysctls={name: _number(Path("/proc/sys/kernel") / name) for name in _SYSCTLS},
         capabilities=_capabilities(status),
         missing=missing,
-        own_userns=Path("/proc/self/uid_map").read_text().split() != _WHOLE_RANGE,
+        own_userns=own_userns,
         seccomp=_seccomp(status),
         libbpf=libbpf,
         libbpf_why=libbpf_why,
@@ -95,6 +104,15 @@ def _btf(file: str | None) -> tuple[int | None, str | None]:
         return Path(path).stat().st_size, None
     except (BtfError, OSError) as error:
         return None, str(error)
+
+
+def _differs(file: Path, own: Path) -> bool | None:
+    if not own.exists():
+        return None
+    try:
+        return file != own and not filecmp.cmp(file, own, shallow=False)
+    except OSError:
+        return True
 
 
 def _capabilities(status: str) -> frozenset[str]:

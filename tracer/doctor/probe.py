@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer.doctor.library import loaded_version
-from tracer.doctor.trial import Bcc, EngineTrial, HookTrial, hooks_of, lines, not_tried
+from tracer.doctor.trial import Bcc, EngineTrial, HookTrial, hooks_of, lines, without
 from tracer.kernel import headers, loader, source
 from tracer.kernel.btf import Btf, BtfError
 from tracer.kernel.engines.engine import Engine, Hook, Kind
@@ -64,7 +64,7 @@ def _parts(btf_file: str | None, engines: list[str]) -> Iterator[Bcc | EngineTri
             btf = Btf.load(btf_file) if btf_file else Btf.load()
             definitions = loader._definitions(options.order(), btf, symbols)
         except BtfError as error:
-            yield from (not_tried(engine, str(error)) for engine in chosen)
+            yield from (without(engine, str(error), tried=False) for engine in chosen)
             return
         for engine in chosen:
             yield _try(module, engine, definitions, engine.why_not(btf, symbols))
@@ -100,10 +100,13 @@ def _try(module: Any, engine: Engine, definitions: str, excluded: str | None) ->
     except LoadError as error:
         why = str(error)
     text = definitions + loader._macros(engine.macros()) + source.assemble(engine.source)
+    said_before = _said()
     try:
         bpf = module(text=text.encode(), cflags=loader._CFLAGS)
     except Exception as error:
-        return not_tried(engine, why or f"bcc cannot compile {engine.source}: {error}")
+        because = _first_error(_said()[len(said_before) :]) or str(error)
+        failed = why or f"bcc cannot compile {engine.source}: {because}"
+        return without(engine, failed, tried=True)
     try:
         for name in engine.helpers:
             loader._program(bpf, name, Kind.RAW_TRACEPOINT)
@@ -111,18 +114,30 @@ def _try(module: Any, engine: Engine, definitions: str, excluded: str | None) ->
         why = why or str(error)
     hooks, held = [], []
     for hook in hooks_of(engine):
-        failed = excluded if hook.kind is not Kind.RAW_TRACEPOINT else None
+        obstacle = excluded if hook.kind is not Kind.RAW_TRACEPOINT else None
         try:
-            if failed is None:
+            if obstacle is None:
                 held.append(_attach(module, bpf, hook))
         except LoadError as error:
-            failed = str(error)
-        hooks.append(HookTrial(hook.kind, hook.place, hook.optional, failed is None, failed))
-        if failed and not hook.optional:
-            why = why or failed
+            obstacle = str(error)
+        hooks.append(HookTrial(hook.kind, hook.place, hook.optional, obstacle is None, obstacle))
+        if obstacle and not hook.optional:
+            why = why or obstacle
     for descriptor in reversed(held):
         os.close(descriptor)
     return EngineTrial(engine.name, why, tuple(hooks))
+
+
+def _said() -> str:
+    """What was printed on stderr so far, if that is a file: bcc's exceptions say little."""
+    try:
+        return os.pread(2, 1 << 20, 0).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _first_error(said: str) -> str | None:
+    return next((line.strip() for line in said.splitlines() if "error" in line), None)
 
 
 def _attach(module: Any, bpf: Any, hook: Hook) -> int:

@@ -39,7 +39,8 @@ def text(facts: Facts, *, colour: bool = False) -> str:
         lines += ["", group]
         for check in found:
             lines += _line(mark(check.state), check.name, check.text)
-    lines += ["", *_hooks(facts.trial.engines, mark)]
+    if any(engine.tried for engine in facts.trial.engines):
+        lines += ["", *_hooks(facts.trial.engines, mark)]
     lines += ["", "engines"]
     for engine in facts.trial.engines:
         lines += _line(mark(_engine_state(engine)), engine.name, _of_engine(engine))
@@ -49,12 +50,15 @@ def text(facts: Facts, *, colour: bool = False) -> str:
 
 def summary(facts: Facts) -> str:
     """Which engine ``auto`` takes, and why none of the better ones."""
-    better = []
+    better = {}
     for engine in facts.trial.engines:
         if engine.name == facts.auto:
             break
-        better.append(f"{engine.name}: {engine.why or facts.libbpf_why}")
-    return "; ".join((f"auto takes {facts.auto or 'none'}", *better))
+        better[engine.name] = engine.why or facts.libbpf_why
+    if facts.auto is None and len(set(better.values())) == 1:
+        return f"auto takes none: {next(iter(better.values()))}"
+    passed_over = (f"{name}: {why}" for name, why in better.items())
+    return "; ".join((f"auto takes {facts.auto or 'none'}", *passed_over))
 
 
 def _line(mark: str, name: str, said: str) -> list[str]:
@@ -96,7 +100,7 @@ def _hook_state(hook: HookTrial) -> State:
 def _engine_state(engine: EngineTrial) -> State:
     if engine.why is None:
         return State.OK
-    return State.UNKNOWN if all(hook.attached is None for hook in engine.hooks) else State.NO
+    return State.NO if engine.tried else State.UNKNOWN
 
 
 def _of_engine(engine: EngineTrial) -> str:

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,6 +43,10 @@ class EngineTrial:
     why: str | None
     hooks: tuple[HookTrial, ...]
 
+    @property
+    def tried(self) -> bool:
+        return any(hook.attached is not None for hook in self.hooks)
+
 
 @dataclass(frozen=True, slots=True)
 class Bcc:
@@ -67,10 +72,10 @@ def hooks_of(engine: Engine) -> tuple[Hook, ...]:
     return (*engine.hooks, *closer)
 
 
-def not_tried(engine: Engine, why: str) -> EngineTrial:
-    hooks = (
-        HookTrial(hook.kind, hook.place, hook.optional, None, why) for hook in hooks_of(engine)
-    )
+def without(engine: Engine, why: str, *, tried: bool) -> EngineTrial:
+    """The engine cannot run, for one reason that holds for all its hooks."""
+    attached = False if tried else None
+    hooks = (HookTrial(h.kind, h.place, h.optional, attached, why) for h in hooks_of(engine))
     return EngineTrial(engine.name, why, tuple(hooks))
 
 
@@ -79,29 +84,33 @@ def run(btf: str | None, blocked: str | None) -> Trial:
     order = json.dumps({"btf": btf, "engines": [] if blocked else list(ENGINES)})
     argv = [sys.executable, "-P", "-m", "tracer.doctor.probe", order]
     environment = {**os.environ, "PYTHONPATH": _import_path()}
-    try:
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            env=environment,
-            timeout=_PATIENCE_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        said, why = error.stdout or b"", f"it was not done in {_PATIENCE_S:.0f} s"
-    else:
-        said, why = done.stdout, _ending(done.returncode, done.stderr)
-        if os.environ.get("ARPWHY_DEBUG"):
-            sys.stderr.write(done.stderr.decode(errors="replace"))
-    return parse(said, blocked or f"trying it failed: {why}")
+    with tempfile.TemporaryFile() as noise:  # a file: the child reads what bcc said
+        try:
+            done = subprocess.run(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=noise,
+                env=environment,
+                timeout=_PATIENCE_S,
+                check=False,
+            )
+            said, status = done.stdout, done.returncode
+        except subprocess.TimeoutExpired as error:
+            said, status = error.stdout or b"", None
+        noise.seek(0)
+        stderr = noise.read().decode(errors="replace").strip()
+    if os.environ.get("ARPWHY_DEBUG") and stderr:
+        print(stderr, file=sys.stderr)
+    return parse(said, blocked or f"{_ending(status, stderr)} (ARPWHY_DEBUG=1 shows all)")
 
 
-def _ending(status: int, stderr: bytes) -> str:
+def _ending(status: int | None, stderr: str) -> str:
+    if status is None:
+        return f"trying it took more than {_PATIENCE_S:.0f} s"
     if status < 0:
-        return f"signal {-status} ended it (ARPWHY_DEBUG=1 shows all)"
-    last = stderr.decode(errors="replace").strip().splitlines()[-1:]
-    return f"{last[0] if last else f'exit status {status}'} (ARPWHY_DEBUG=1 shows all)"
+        return f"trying it ended by signal {-status}"
+    return f"trying it failed: {stderr.splitlines()[-1] if stderr else f'exit status {status}'}"
 
 
 def lines(parts: Iterable[Bcc | EngineTrial | bool]) -> Iterable[str]:
@@ -128,7 +137,9 @@ def parse(said: bytes, why: str) -> Trial:
         else:
             hidden = part["addresses_hidden"]
     why = bcc.why or why
-    engines = (found.get(name) or not_tried(engine, why) for name, engine in ENGINES.items())
+    engines = (
+        found.get(name) or without(engine, why, tried=False) for name, engine in ENGINES.items()
+    )
     return Trial(bcc, hidden, tuple(engines))
 
 

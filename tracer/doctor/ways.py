@@ -54,6 +54,8 @@ def _privilege(facts: Facts) -> str | None:
 
 
 def _btf(facts: Facts) -> str:
+    if facts.btf_differs:
+        return f"{facts.btf_why}; leave --btf out: this kernel has its own"
     if "--btf FILE" not in (facts.btf_why or ""):
         return f"{facts.btf_why}; give this kernel's BTF by --btf FILE"
     return f"{facts.btf_why} (github.com/aquasecurity/btfhub-archive has many)"
