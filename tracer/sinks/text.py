@@ -111,6 +111,7 @@ class TextSink:
             self._style(head, fg="red", bold=True),
             *_wrapped(", ".join(facts)),
             *_wrapped(self._means(notice.reason)),
+            *_wrapped(_because(notice.evidence)),
             *_wrapped(_evidence(notice.evidence)),
             *self._mend(notice.remedy),
         ]
@@ -178,8 +179,17 @@ def _is_sentence(remedy: str) -> bool:
     return remedy.endswith((".", "!", "?"))
 
 
+def _because(evidence: Evidence) -> str:
+    return f"because {evidence['because']}" if "because" in evidence else ""
+
+
 def _evidence(evidence: Evidence) -> str:
-    words = [f"{key}={_value(value)}" for key, value in evidence.items()]
+    """Without the numbers that are 0: most sysctls are, and the one at fault is named."""
+    words = [
+        f"{key}={_value(value)}"
+        for key, value in evidence.items()
+        if key != "because" and (value != 0 or isinstance(value, bool))
+    ]
     return " ".join(["evidence:", *words]) if words else ""
 
 
