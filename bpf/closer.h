@@ -95,6 +95,7 @@ RAW_TRACEPOINT_PROBE(consume_skb)
 	struct sk_buff *skb = (struct sk_buff *)ctx->args[0];
 	struct round *round;
 	unsigned char *head = 0;
+	struct net_device *dev = 0;
 	void *destructor = 0;
 	struct trail *trail;
 	struct slot *slot;
@@ -113,10 +114,14 @@ RAW_TRACEPOINT_PROBE(consume_skb)
 	if (!slot || slot->rq.dropped)
 		return 0;
 	trail = &slot->trail;
+	READ(dev, skb->dev);
 	in = freed_in(ctx);
-	if (in == IN_ARP_PROCESS ||
-	    (in == IN_UNKNOWN &&
-	     (slot->processed || trail->known & KNOWN_TARGET)))
+	/* An rx handler, a bridge's say, has made it another device's. */
+	if ((u64)dev != slot->rq.device)
+		trail->taken_in = IN___NETIF_RECEIVE_SKB_CORE;
+	else if (in == IN_ARP_PROCESS ||
+		 (in == IN_UNKNOWN &&
+		  (slot->processed || trail->known & KNOWN_TARGET)))
 		note_route(trail, skb);
 	else if (in == IN_DO_XDP_GENERIC || in == IN___NETIF_RECEIVE_SKB_CORE)
 		trail->taken_in = in;
