@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An XDP program that drops ARP, run by the kernel's generic code, after the driver.
+"""An XDP program that drops ARP: in the driver, or in the kernel's generic code after it.
 
 Written in instructions and loaded by bpf(2): no compiler and no bpffs are needed.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # linux/bpf.h, linux/if_link.h
 _BPF_PROG_LOAD, _BPF_PROG_TYPE_XDP = 5, 6
-_XDP_FLAGS_SKB_MODE = 2
+_GENERIC, _NATIVE = 2, 4  # XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE
 _SYS_BPF = {"x86_64": 321, "aarch64": 280}
 
 
@@ -54,7 +54,7 @@ def _load() -> int:
     """The program's descriptor."""
     number = _SYS_BPF.get(platform.machine())
     if number is None:
-        raise Unavailable(f"xdp_generic_drop: bpf(2)'s number on {platform.machine()}")
+        raise Unavailable(f"XDP: bpf(2)'s number on {platform.machine()}")
     code = ctypes.create_string_buffer(_DROP_ARP, len(_DROP_ARP))
     license_ = ctypes.create_string_buffer(b"Apache-2.0")
     attributes = ctypes.create_string_buffer(
@@ -72,12 +72,12 @@ def _load() -> int:
     if descriptor < 0:
         error = ctypes.get_errno()
         if error in (errno.ENOSYS, errno.EPERM):
-            raise Unavailable(f"xdp_generic_drop: XDP programs ({os.strerror(error)})")
-        raise LabError(f"xdp_generic_drop: {os.strerror(error)}")
+            raise Unavailable(f"XDP: XDP programs ({os.strerror(error)})")
+        raise LabError(f"XDP: {os.strerror(error)}")
     return int(descriptor)
 
 
-def _attach(lab: Lab, pod: Pod, descriptor: int) -> None:
+def _set_program(lab: Lab, pod: Pod, descriptor: int, mode: int) -> None:
     def inside(ipr: Any) -> None:
         ipr.link(
             "set",
@@ -85,7 +85,7 @@ def _attach(lab: Lab, pod: Pod, descriptor: int) -> None:
             xdp={
                 "attrs": [
                     ("IFLA_XDP_FD", descriptor),
-                    ("IFLA_XDP_FLAGS", _XDP_FLAGS_SKB_MODE),
+                    ("IFLA_XDP_FLAGS", mode),
                 ]
             },
         )
@@ -93,15 +93,25 @@ def _attach(lab: Lab, pod: Pod, descriptor: int) -> None:
     lab.node.netlink(inside)
 
 
-def _detach(lab: Lab, pod: Pod, _: Saved) -> None:
-    _attach(lab, pod, -1)
-
-
-@fault("an XDP program drops the request, in generic mode", undo=_detach)
-def xdp_generic_drop(lab: Lab, pod: Pod) -> Saved:
+def _attach(lab: Lab, pod: Pod, mode: int) -> Saved:
     descriptor = _load()
     try:
-        _attach(lab, pod, descriptor)
+        _set_program(lab, pod, descriptor, mode)
     finally:
         os.close(descriptor)  # the interface holds the program
-    return {}
+    return {"mode": mode}
+
+
+def _detach(lab: Lab, pod: Pod, saved: Saved) -> None:
+    _set_program(lab, pod, -1, saved["mode"])
+
+
+@fault("an XDP program drops the request, in generic mode", undo=_detach, touches="XDP")
+def xdp_generic_drop(lab: Lab, pod: Pod) -> Saved:
+    return _attach(lab, pod, _GENERIC)
+
+
+@fault("an XDP program drops the request, in the driver", undo=_detach, touches="XDP")
+def xdp_native_drop(lab: Lab, pod: Pod) -> Saved:
+    """No packet that the kernel could tell of is ever made of the request."""
+    return _attach(lab, pod, _NATIVE)
