@@ -20,7 +20,7 @@ NEWS_EVERY_NS = SECOND // 5
 """At most so often is a look ordered because requests carry other evidence than before."""
 CONTRADICTIONS = 3
 """So many looks in a row must infer another reason before they outweigh an observed one."""
-HALF_SEEN = frozenset({"proxy_queue"})
+VOLATILE = frozenset({"proxy_queue"})
 """Evidence that is another one for each request."""
 
 OBSERVED = "observed"
@@ -106,7 +106,7 @@ class Incident:
         news = {
             name: value
             for name, value in evidence.items()
-            if name not in HALF_SEEN and (name not in self.told or self.told[name] != value)
+            if name not in VOLATILE and (name not in self.told or self.told[name] != value)
         }
         self.told.update(news)
         return bool(news)
