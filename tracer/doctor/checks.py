@@ -64,14 +64,7 @@ def _kernel(facts: Facts) -> Iterator[_Line]:
         f"{_shown(paranoid)}: "
         + ("kprobe needs CAP_SYS_ADMIN" if kprobe_needs_root(facts) else "no obstacle to kprobe"),
     )
-    pointers = f"{_shown(sysctl['kptr_restrict'])}: addresses "
-    if facts.trial.addresses_hidden is None:
-        yield "kptr_restrict", State.UNKNOWN, f"{pointers}may be hidden"
-    elif facts.trial.addresses_hidden:
-        text = "are hidden from this process: which function dropped a packet is not named"
-        yield "kptr_restrict", State.NO, pointers + text
-    else:
-        yield "kptr_restrict", State.OK, f"{pointers}are shown"
+    yield "kptr_restrict", *_addresses(facts)
 
 
 def _lockdown(facts: Facts) -> tuple[State, str]:
@@ -83,6 +76,20 @@ def _lockdown(facts: Facts) -> tuple[State, str]:
     if facts.lockdown == "confidentiality":
         return State.NO, "confidentiality: no BPF program may read kernel memory"
     return State.OK, facts.lockdown
+
+
+def _addresses(facts: Facts) -> tuple[State, str]:
+    """What kallsyms really gives; the sysctl only tells why (kernel/ksyms_common.c)."""
+    restrict = facts.sysctls["kptr_restrict"]
+    if facts.trial.addresses_hidden is None:
+        return State.UNKNOWN, f"{_shown(restrict)}: addresses may be hidden"
+    if not facts.trial.addresses_hidden:
+        return State.OK, f"{_shown(restrict)}: addresses are shown"
+    shows = "CAP_SYSLOG" if (restrict or 0) < 2 else "sysctl -w kernel.kptr_restrict=1"
+    return State.NO, (
+        f"{_shown(restrict)}: addresses are hidden, so the function that dropped a packet "
+        f"is not named; {shows} shows them"
+    )
 
 
 def kprobe_needs_root(facts: Facts) -> bool:
