@@ -269,7 +269,10 @@ def test_a_copy_of_the_btf_is_as_good(tmp_path: Path, here: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     ("module", "says"),
     [
-        ("raise ImportError('no bcc', name='bcc')", "bcc"),
+        (
+            "raise ImportError('no bcc', name='bcc')",
+            "make its environment by /usr/bin/python3 -m venv --system-site-packages",
+        ),
         ("", "bcc's Python module does not work (module 'bcc' has no attribute 'BPF')"),
         ("raise OSError('libbcc.so.0: cannot open')", "(libbcc.so.0: cannot open)"),
         ("import os; os.abort()", "trying it ended by signal 6"),
