@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -97,17 +98,38 @@ class Bench:
         return [(line["state"], line["reason"]) for line in self.tracer.flags(pod.interface)]
 
 
+def stop(tracer: Tracer) -> Line:
+    """End it; its totals are those of its lines."""
+    code, line = tracer.stop()
+    assert code == 0
+    assert line is not None
+    assert line["lost"] == 0
+    parts = ("answered", "unanswered", "deferred", "ignored")
+    assert line["requests"] == sum(line[part] for part in parts)
+    assert line["requests"] == len(tracer.requests(settled=False))
+    return line
+
+
 @pytest.fixture(scope="session")
 def bench(engine: str) -> Iterator[Bench]:
     with Lab("test", pods=0) as lab, Tracer(lab.node, engine=engine) as tracer:
         yield Bench(lab, tracer)
-        code, stop = tracer.stop()
-    assert code == 0
-    assert stop is not None
-    assert stop["lost"] == 0
-    parts = ("answered", "unanswered", "deferred", "ignored")
-    assert stop["requests"] == sum(stop[part] for part in parts)
-    assert stop["requests"] == len(tracer.requests(settled=False))
+        stop(tracer)
+
+
+@contextmanager
+def every_engine(lab: Lab) -> Iterator[dict[str, Bench]]:
+    """Each engine that can run here traces the lab, all at the same time."""
+    with ExitStack() as stack:
+        benches = {
+            name: Bench(lab, stack.enter_context(Tracer(lab.node, engine=name)))
+            for name, why in WHY_NOT.items()
+            if not why
+        }
+        assert benches, f"no engine can run here: {WHY_NOT}"
+        yield benches
+        for bench in benches.values():
+            stop(bench.tracer)
 
 
 @pytest.fixture
@@ -117,3 +139,12 @@ def pod(bench: Bench) -> Iterator[Pod]:
     yield made
     if made in bench.lab.pods:
         bench.lab.delete_pod(made)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    from results import table  # noqa: PLC0415 - it needs this file first
+
+    lines = list(table())
+    if lines:
+        terminalreporter.section("causes named")
+        terminalreporter.write_line("\n".join(lines))

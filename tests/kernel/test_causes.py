@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every fault of the lab is named by every engine, from what the kernel did to the request.
+
+All engines trace the same lab at the same time, so that they judge the same requests.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import pytest
+from conftest import EMULATED, NUMBERS, PATIENCE_S, WHY_NOT, Bench, every_engine
+from lab import Lab
+from lab.errors import Unavailable
+from lab.faults import FAULTS
+from lab.names import GATEWAY
+from lab.pod import Pod
+from lab.tracer import Line, TracerError
+from results import Result, note, note_unavailable
+
+from tracer.causes import CAUSES, INFERRED, OBSERVED
+
+SCENARIOS = [(cause.name, fault) for cause in CAUSES for fault in cause.shown_by]
+
+# Flagged without any request, two seconds after the link went there: no request's own path
+# shows it, so it stays inferred.
+LINK_STATES = ("link_down", "host_link_down", "bridge_port", "xdp_native_drop")
+# Of these some engine, but not every one, sees the requests.
+SEEN_BY = {
+    "bridge_port": ("tracepoint",),
+    # The kernel consumes what tc takes. A function probe sees a request in arp_rcv, or
+    # where something drops it: neither happens.
+    "tc_ingress_stolen": ("tracepoint",),
+    "link_down": (),
+    "host_link_down": (),
+    "xdp_native_drop": (),
+}
+
+ROUND = 3
+PAUSE_S = 1.0 if EMULATED else 0.3
+
+Benches = Mapping[str, Bench]
+
+
+@pytest.fixture(scope="session")
+def benches() -> Iterator[Benches]:
+    with Lab("causes", pods=0) as lab, every_engine(lab) as traces:
+        yield traces
+
+
+@pytest.fixture
+def pod(benches: Benches) -> Iterator[Pod]:
+    """A healthy pod, of this test alone, that every engine has seen answered."""
+    lab = next(iter(benches.values())).lab
+    made = lab.add_pod(f"c{next(NUMBERS)}")
+    assert made.ask(2).replies == 2
+    for bench in benches.values():
+        assert bench.verdicts(made, 2) == {"answered": 2}
+    yield made
+    lab.delete_pod(made)
+
+
+@contextmanager
+def broken(pod: Pod, *faults: str) -> Iterator[None]:
+    """Mended when the block ends, but for those that the block itself has mended."""
+    undone = []
+    try:
+        for name in faults:
+            FAULTS[name].break_(pod.lab, pod)
+            undone.append(name)
+        yield
+    except Unavailable as lack:
+        pytest.skip(str(lack))
+    finally:
+        there = {record["fault"] for record in pod.lab.state.faults}
+        for name in reversed([name for name in undone if name in there]):
+            FAULTS[name].mend(pod.lab, pod)
+
+
+def raised(bench: Bench, pod: Pod) -> list[Line]:
+    return bench.tracer.flags(pod.interface, state="raised")
+
+
+def named(bench: Bench, pod: Pod) -> tuple[str | None, str | None]:
+    """Reason and confidence by the newest word on the pod's interface."""
+    flags = raised(bench, pod)
+    requests = bench.tracer.requests(pod.interface, verdict="unanswered")
+    if not flags:
+        return None, None
+    if requests and requests[-1]["ts"] > flags[-1]["ts"]:
+        return requests[-1]["reason"], requests[-1]["confidence"]
+    return flags[-1]["reason"], flags[-1]["confidence"]
+
+
+def ask_until(pod: Pod, done: Callable[[], bool]) -> int:
+    """Ask again and again, as a pod does, until it is so; how often was asked."""
+    asked = 0
+    deadline = time.monotonic() + 2 * PATIENCE_S
+    while not done() and time.monotonic() < deadline:
+        tally = pod.ask(ROUND, settle=0.01)
+        assert tally.replies == 0
+        asked += tally.sent
+        time.sleep(PAUSE_S)
+    return asked
+
+
+def ask_until_named(
+    benches: Benches, pod: Pod, expected: Mapping[str, tuple[str | None, str | None]]
+) -> int:
+    """Until every engine says what is expected of it: (reason, confidence)."""
+    return ask_until(
+        pod, lambda: {name: named(bench, pod) for name, bench in benches.items()} == expected
+    )
+
+
+def evidence(bench: Bench, pod: Pod) -> str:
+    """For the message of a failure: all that was said of flags, and the last request."""
+    lines = [*bench.tracer.flags(pod.interface), *bench.tracer.requests(pod.interface)[-1:]]
+    return "\n".join(map(str, lines))
+
+
+def check_flags(bench: Bench, pod: Pod, reasons: list[str], confidence: str) -> None:
+    """These were raised, one after the other, and the last of them was cleared.
+
+    A reason that was inferred may have been in the place of one that was observed later.
+    """
+    flags = bench.tracer.flags(pod.interface)
+    said = [(flag["state"], flag["reason"]) for flag in flags]
+    context = evidence(bench, pod)
+    assert said[-1] == ("cleared", reasons[-1]), context
+    assert flags[-1]["confidence"] == confidence, context
+    left = list(reasons)
+    for flag in flags[:-1]:
+        assert flag["state"] == "raised", context
+        if EMULATED and flag["reason"] == "unknown":
+            continue  # the look took longer than a second
+        assert flag["reason"] != "unknown", context
+        if left and flag["reason"] == left[0]:
+            del left[0]
+        else:
+            assert flag["confidence"] == INFERRED, context
+    assert left == [], context
+
+
+def check_requests(bench: Bench, pod: Pod, answered: int, unanswered: int) -> None:
+    """Exactly so many, and none without a known reason once there is a flag."""
+    lines = bench.tracer.requests(pod.interface)
+    verdicts = Counter(line["verdict"] for line in lines)
+    assert verdicts == Counter(answered=answered, unanswered=unanswered), evidence(bench, pod)
+    if not EMULATED:
+        assert "unknown" not in {line["reason"] for line in lines}, evidence(bench, pod)
+
+
+def wait_cleared(bench: Bench, pod: Pod) -> None:
+    try:
+        bench.flag(pod, "cleared")
+    except TracerError:
+        pytest.fail(f"no flag was cleared; {evidence(bench, pod)}")
+
+
+def expectation(engine: str, reason: str, fault: str) -> tuple[str | None, str | None]:
+    if fault in LINK_STATES:
+        return reason, INFERRED
+    if engine not in SEEN_BY.get(fault, (engine,)):
+        return None, None
+    return reason, OBSERVED
+
+
+def test_every_cause_is_shown_by_two_faults() -> None:
+    assert len(SCENARIOS) == len(set(SCENARIOS))
+    shown = Counter(reason for reason, _ in SCENARIOS)
+    assert {cause.name for cause in CAUSES if shown[cause.name] < 2} == {"unknown"}
+    assert {fault for _, fault in SCENARIOS} <= set(FAULTS)
+
+
+@pytest.mark.parametrize(
+    ("reason", "fault"), SCENARIOS, ids=[f"{reason}-{fault}" for reason, fault in SCENARIOS]
+)
+def test_every_engine_names_the_cause(benches: Benches, pod: Pod, reason: str, fault: str) -> None:
+    lab = pod.lab
+    try:
+        FAULTS[fault].break_(lab, pod)
+    except Unavailable as lack:
+        note_unavailable(reason, fault, str(lack))
+        pytest.skip(f"{fault}: {lack}")
+    expected = {engine: expectation(engine, reason, fault) for engine in benches}
+    try:
+        asked = ask_until_named(benches, pod, expected)
+    finally:
+        FAULTS[fault].mend(lab, pod)
+        for engine, why in WHY_NOT.items():
+            if why:
+                note(Result(engine, reason, fault, why_not=why))
+            else:
+                note(Result(engine, reason, fault, *named(benches[engine], pod)))
+    for engine, bench in benches.items():
+        assert named(bench, pod) == expected[engine], f"{engine}: {evidence(bench, pod)}"
+
+    assert pod.ask(5).replies == 5
+    for engine, bench in benches.items():
+        confidence = expected[engine][1]
+        seen = asked if engine in SEEN_BY.get(fault, (engine,)) else 0
+        bench.requests(pod, 2 + seen + 5)
+        if confidence is not None:
+            wait_cleared(bench, pod)
+            check_flags(bench, pod, [reason], confidence)
+        else:
+            assert bench.flags(pod) == []
+        check_requests(bench, pod, 2 + 5, seen)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("no_default_route", "proxy_arp_off"),
+        ("forwarding_off", "source_route_missing"),
+        ("nft_arp_input", "no_default_route"),
+        ("source_route_blackhole", "proxy_arp_off"),
+        ("tc_ingress_drop", "nft_arp_input"),
+    ],
+)
+def test_of_two_faults_the_one_that_the_kernel_meets_first_is_named(
+    benches: Benches, pod: Pod, first: str, second: str
+) -> None:
+    reasons = {fault: reason for reason, fault in SCENARIOS}
+    with broken(pod, second, first):
+        asked = ask_until_named(benches, pod, dict.fromkeys(benches, (reasons[first], OBSERVED)))
+        FAULTS[first].mend(pod.lab, pod)
+        asked += ask_until_named(benches, pod, dict.fromkeys(benches, (reasons[second], OBSERVED)))
+    assert pod.ask(3).replies == 3
+    for bench in benches.values():
+        wait_cleared(bench, pod)
+        check_flags(bench, pod, [reasons[first], reasons[second]], OBSERVED)
+        check_requests(bench, pod, 2 + 3, asked)
+
+
+def test_a_fault_that_comes_back_is_raised_again(benches: Benches, pod: Pod) -> None:
+    asked = 0
+    for incident in (1, 2):
+        with broken(pod, "proxy_arp_off"):
+            asked += ask_until(
+                pod,
+                lambda incident=incident: all(  # type: ignore[misc]
+                    len(raised(bench, pod)) == incident
+                    and named(bench, pod) == ("proxy_arp_off", OBSERVED)
+                    for bench in benches.values()
+                ),
+            )
+        assert pod.ask(2).replies == 2
+        for bench in benches.values():
+            bench.tracer.wait_for_count(
+                incident,
+                lambda line: (
+                    line["type"] == "flag"
+                    and line["interface"] == pod.interface
+                    and line["state"] == "cleared"
+                ),
+                PATIENCE_S,
+            )
+    for bench in benches.values():
+        expected = [("raised", "proxy_arp_off"), ("cleared", "proxy_arp_off")]
+        said = [flag for flag in bench.flags(pod) if not (EMULATED and flag[1] == "unknown")]
+        assert said == 2 * expected, evidence(bench, pod)
+        check_requests(bench, pod, 2 + 2 + 2, asked)
+
+
+@pytest.mark.parametrize("fault", ["no_default_route", "forwarding_off_all"])
+def test_a_fault_of_all_pods_flags_each_of_them(benches: Benches, pod: Pod, fault: str) -> None:
+    lab = pod.lab
+    reason = {name: reason for reason, name in SCENARIOS}[fault]
+    others = [lab.add_pod(f"c{next(NUMBERS)}") for _ in range(4)]
+    pods = [pod, *others]
+    try:
+        with broken(pod, fault):
+            deadline = time.monotonic() + 2 * PATIENCE_S
+            while time.monotonic() < deadline and {
+                named(bench, each) for bench in benches.values() for each in pods
+            } != {(reason, OBSERVED)}:
+                lab.storm(dict.fromkeys(pods, 3), settle=0.01)
+                time.sleep(PAUSE_S)
+        tallies = lab.storm(dict.fromkeys(pods, 3))
+        assert [tally.replies for tally in tallies.values()] == [3] * 5
+        for bench in benches.values():
+            for each in pods:
+                wait_cleared(bench, each)
+                check_flags(bench, each, [reason], OBSERVED)
+    finally:
+        for each in others:
+            lab.delete_pod(each)
+
+
+def test_what_is_observed_wins_over_what_the_configuration_lets_expect(
+    benches: Benches, pod: Pod
+) -> None:
+    """The kernel answers "ip route get" as if for UDP (net/ipv4/route.c,
+    inet_rtm_getroute_build_skb): a rule that refuses UDP refuses the question, not ARP."""
+
+    def rule(command: str) -> None:
+        pod.lab.node.netlink(
+            lambda ipr: ipr.rule(
+                command,
+                family=socket.AF_INET,
+                priority=101,
+                iifname=pod.interface,
+                dst=GATEWAY,
+                dst_len=32,
+                ip_proto=socket.IPPROTO_UDP,
+                action="FR_ACT_PROHIBIT",
+            )
+        )
+
+    rule("add")
+    try:
+        assert pod.ask(3).replies == 3
+        with broken(pod, "proxy_arp_off"):
+            ask_until_named(benches, pod, dict.fromkeys(benches, ("proxy_arp_off", OBSERVED)))
+        assert pod.ask(2).replies == 2
+    finally:
+        rule("del")
+    for bench in benches.values():
+        wait_cleared(bench, pod)
+        check_flags(bench, pod, ["no_route", "proxy_arp_off"], OBSERVED)
+        assert raised(bench, pod)[-1]["evidence"]["instead_of"] == "no_route (inferred)"
