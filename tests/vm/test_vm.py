@@ -21,6 +21,7 @@ import pytest
 TOP = Path(__file__).resolve().parents[2]
 VM = TOP / "scripts" / "vm"
 KERNEL = "bookworm"
+SECOND = "bullseye"
 
 
 def run(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
@@ -31,7 +32,7 @@ def run(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[st
 
 @pytest.fixture(scope="module", autouse=True)
 def image() -> None:
-    built = run("--image-only", KERNEL, timeout=900)
+    built = run("--image-only", "-j", "2", KERNEL, SECOND, timeout=900)
     assert built.returncode == 0, built.stderr
 
 
@@ -141,12 +142,55 @@ def test_too_many_files_are_said_not_lost(scratch: Path, tmp_path: Path) -> None
     assert "could not be brought back (256 MB at most)" in done.stderr
 
 
+def test_two_kernels_at_a_time_are_told_apart(scratch: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    # 5.10 fails and ends last: its status is not lost.
+    script = """
+        uname -r
+        uname -r >"$ARPWHY_OUT/release"
+        case $(uname -r) in
+            5.10.*) sleep 3; printf 'not ended'; exit 5 ;;
+        esac
+    """
+    done = run("-j", "2", "--out", str(out), SECOND, KERNEL, "--", "sh", "-c", script)
+    releases = {name: (out / name / "release").read_text().strip() for name in (SECOND, KERNEL)}
+    assert releases[SECOND].startswith("5.10.")
+    assert releases[KERNEL].startswith("6.1.")
+    assert sorted(done.stdout.splitlines()) == [
+        f"{KERNEL}| {releases[KERNEL]}",
+        f"{SECOND}| {releases[SECOND]}",
+        f"{SECOND}| not ended",
+    ]
+    assert done.returncode == 5
+
+
+def test_one_after_the_other_the_first_failure_counts(scratch: Path) -> None:
+    script = "uname -r; exit $(uname -r | cut -d. -f1)"
+    done = run(KERNEL, SECOND, "--", "sh", "-c", script)
+    assert [line.split(".")[0] for line in done.stdout.splitlines()] == ["6", "5"]
+    assert done.returncode == 6
+
+
+def test_signal_ends_both_guests(scratch: Path) -> None:
+    command = ["sh", "-c", "echo up; sleep 600"]
+    with subprocess.Popen(
+        [VM, "-j", "2", SECOND, KERNEL, "--", *command], stdout=subprocess.PIPE, text=True
+    ) as vm:
+        assert vm.stdout is not None
+        lines = sorted(vm.stdout.readline() for _ in range(2))
+        assert lines == [f"{KERNEL}| up\n", f"{SECOND}| up\n"]
+        assert len(qemu_of(scratch)) == 2
+        vm.send_signal(signal.SIGTERM)
+        assert vm.wait(10) == 128 + signal.SIGTERM
+    assert qemu_of(scratch) == []
+
+
 def test_panic_is_125_with_the_console(scratch: Path) -> None:
     done = run(KERNEL, "--", "sh", "-c", "echo before; sleep 1; echo c >/proc/sysrq-trigger")
     assert done.returncode == 125
     assert done.stdout == "before\n"
     assert "the guest failed: kernel panic: sysrq triggered crash" in done.stderr
-    assert "vm: console: " in done.stderr
+    assert f"vm: {KERNEL}: console: " in done.stderr
 
 
 def test_hang_is_125_after_the_time(scratch: Path) -> None:
@@ -206,6 +250,7 @@ def test_closed_stdout_ends_the_guest(scratch: Path) -> None:
         ([KERNEL], "which command?"),
         (["--", "true"], "which kernel?"),
         (["-t", "soon", KERNEL, "--", "true"], "-t wants a whole number above 0, not 'soon'"),
+        (["-j", "0", KERNEL, "--", "true"], "-j wants a whole number above 0, not '0'"),
         (["--fast", KERNEL, "--", "true"], "no such option: --fast"),
     ],
 )
