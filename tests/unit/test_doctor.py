@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -273,3 +274,11 @@ def test_the_record() -> None:
         "text": "/sys/kernel/btf/vmlinux, 5.5 MB",
     } in said["checks"]
     assert record(NO_CAPABILITIES, 0)["engine"] is None
+
+
+def test_every_field_is_documented() -> None:
+    documented = (Path(__file__).resolve().parents[2] / "docs/doctor.md").read_text()
+    said = record(HEALTHY, 0)
+    engine = said["engines"][0]
+    for fields in (said, said["checks"][0], engine, engine["hooks"][0]):
+        assert [name for name in fields if f"`{name}`" not in documented] == []

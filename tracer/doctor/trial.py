@@ -20,8 +20,8 @@ from typing import Any
 from tracer.kernel.engines.engine import CLOSER, Engine, Hook
 from tracer.kernel.loader import ENGINES
 
-# QEMU's software emulation compiles all engines in some 20 s.
-_PATIENCE_S = 180.0
+# QEMU's software emulation compiles all engines in 20 to 40 s.
+_PATIENCE_S = 240.0
 
 
 @dataclass(frozen=True, slots=True)
