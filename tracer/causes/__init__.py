@@ -3,20 +3,69 @@
 
 from __future__ import annotations
 
-from tracer.causes import forwarding_off, no_route, proxy_arp_off, unknown
+from tracer.causes import (
+    arp_disabled,
+    dropped_before_arp,
+    filtered_in,
+    filtered_out,
+    forwarding_off,
+    link_down,
+    local_address_ignored,
+    malformed,
+    medium_id,
+    no_route,
+    not_addressed_to_us,
+    not_unicast_route,
+    proxy_arp_off,
+    proxy_queue_full,
+    reply_dropped,
+    route_same_interface,
+    source_rejected,
+    unknown,
+)
 from tracer.causes.cause import INFERRED, OBSERVED, Cause, Finding
 from tracer.causes.seen import Seen
 from tracer.events import Evidence
 from tracer.node.look import Look
 
 # The first that is established is the reason. The order is that of the kernel's own
-# decision (net/ipv4/arp.c, arp_process), so that of several faults the one is named that
-# the request met first: without a route forwarding is not asked for, and without
-# forwarding proxy_arp is not.
+# decision, so that of several faults the one is named that the request met first, and
+# mending it brings it further. Nothing later is blamed for what an earlier step refused.
 CAUSES: tuple[Cause, ...] = (
+    # On its way to the ARP layer: net/core/dev.c, __netif_receive_skb_core.
+    link_down.CAUSE,
+    dropped_before_arp.CAUSE,
+    # net/ipv4/arp.c, arp_rcv: flags and destination first, in one condition; then lengths;
+    # then the ARP input hook. (What arp_process itself finds wrong with a header comes
+    # after that hook: `malformed` leaves to `filtered_in` what netfilter dropped.)
+    arp_disabled.CAUSE,
+    not_addressed_to_us.CAUSE,
+    malformed.CAUSE,
+    filtered_in.CAUSE,
+    # net/ipv4/route.c, ip_route_input_slow. The target is looked up before all else (but
+    # for martian senders, which no_route leaves to source_rejected): so without a route
+    # neither forwarding nor rp_filter is to blame, although with forwarding off the kernel
+    # changes the lookup's own error.
     no_route.CAUSE,
+    # The node's own address needs no forwarding. Its sender is validated all the same: then
+    # no local route is given, and source_rejected it is.
+    local_address_ignored.CAUSE,
+    # Before the route's type and the sender are looked at.
     forwarding_off.CAUSE,
+    # A martian destination. Broadcast types are refused before forwarding is asked for, but
+    # with it off the mend of either brings out the other.
+    not_unicast_route.CAUSE,
+    # __mkroute_input: the sender is validated, then both devices are compared.
+    source_rejected.CAUSE,
+    route_same_interface.CAUSE,
+    # net/ipv4/arp.c, arp_process, arp_fwd_proxy: medium_id only if proxy_arp is on.
     proxy_arp_off.CAUSE,
+    medium_id.CAUSE,
+    # pneigh_enqueue (net/core/neighbour.c): the request was to be answered.
+    proxy_queue_full.CAUSE,
+    # The reply: the ARP output hook and netdev egress; then tc, queue, device.
+    filtered_out.CAUSE,
+    reply_dropped.CAUSE,
     unknown.CAUSE,  # last: it always holds
 )
 

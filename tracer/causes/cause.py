@@ -55,6 +55,11 @@ class Finding:
     evidence: Evidence
 
 
+def device(look: Look) -> str:
+    """The interface's name as a shell takes it; it may come from inside a container."""
+    return shlex.quote(look.interface)
+
+
 def command(look: Look, line: str) -> str:
     """``line`` as it is to be pasted: in another network namespace if that is where it is."""
     if look.netns_path is None:

@@ -8,16 +8,30 @@ from tracer.causes.seen import Seen
 from tracer.node import sysctl
 from tracer.node.look import Look
 
+_OTHERWISE_FAILED = frozenset({"EACCES", "EINVAL", "ENETUNREACH"})
+
 
 def _observed(seen: Seen, look: Look) -> str | None:
+    if not seen.refused:
+        return None
+    # The target was found, and yet there is no route: ip_route_input_slow (net/ipv4/route.c).
+    found = seen.route == "unreachable" and seen.target_lookup == "ok"
+    if found and seen.forwarding in (0, None) and seen.route_error not in _OTHERWISE_FAILED:
+        return f"the target was found, and forwarding was off on {look.interface}"
+    # Asked again, by arp_process (net/ipv4/arp.c), if it was switched off in between.
+    if seen.route == "unicast" and seen.forwarding == 0:
+        return f"forwarding was off on {look.interface}"
     return None
 
 
 def _holds(look: Look) -> str | None:
     if look.forwarding != 0:
         return None
-    if look.route is not None and look.route.ok and look.route.type == "local":
-        return None  # The node's own address: answered without forwarding.
+    if look.route is not None and look.route.ok and look.route.type in ("local", "broadcast"):
+        return None  # Answered without forwarding; refused before forwarding is asked for.
+    alone = look.route_from_node
+    if alone is not None and not alone.ok:
+        return None  # The lookup fails first.
     return f"net.ipv4.conf.{look.interface}.forwarding is 0"
 
 
@@ -34,11 +48,17 @@ CAUSE = Cause(
     observed=_observed,
     holds=_holds,
     remedy=_remedy,
-    recognised="",
+    recognised=(
+        "The lookup for the target is seen to succeed, and the kernel gives the request an "
+        "unreachable route (EHOSTUNREACH) all the same. Only the interface's own forwarding "
+        "counts, which is read with it."
+    ),
     lasting=(
         "Usually ip_forward=0 (or conf.*.forwarding=0) in /etc/sysctl.d, set by a hardening "
-        "profile or written again by TuneD's reapply_sysctl after Calico had set it: correct it "
-        "there. Writing ip_forward writes every interface's forwarding."
+        "profile or written again by TuneD's reapply_sysctl after Calico had set it. Take it out "
+        "there, and write net.ipv4.ip_forward = 1 in /etc/sysctl.d/99-kubernetes.conf; if TuneD's "
+        "profile sets it, correct the profile's [sysctl]. Writing ip_forward writes every "
+        "interface's forwarding."
     ),
     field_reports=(
         "projectcalico/cni-plugin#283",

@@ -81,6 +81,25 @@ class Seen:
     proxy_queue: int | None = None  # packets in the proxy queue
     link: str | None = None
 
+    @property
+    def refused(self) -> bool:
+        """Nothing took the request or its reply away: arp_process decided what became of it."""
+        return self.dropped is None and self.taken_in is None and self.link is None
+
+    @property
+    def validates_way_back(self) -> bool:
+        """False for rp_filter 0: the sender may be looked up, but its way does not matter
+        (net/ipv4/fib_frontend.c, __fib_validate_source).
+        """
+        return self.rp_filter != 0 or self.rp_filter_all != 0
+
+    @property
+    def dropped_by_netfilter(self) -> bool:
+        """Without drop reasons (before Linux 5.17) the function tells."""
+        if self.dropped is None:
+            return False
+        return self.drop_reason == "NETFILTER_DROP" or self.drop_function in _NETFILTER
+
     @classmethod
     def of(cls, evidence: Evidence) -> Seen:
         """What else the evidence holds is passed over."""
@@ -90,4 +109,6 @@ class Seen:
         return cls(**known)
 
 
+# net/netfilter/core.c; net/netfilter/nf_tables_core.c, where a verdict drops by itself.
+_NETFILTER = frozenset({"nf_hook_slow", "nft_do_chain"})
 _NAMES = tuple(field.name for field in fields(Seen))

@@ -29,8 +29,15 @@ CAUSE = Cause(
     observed=_observed,
     holds=_holds,
     remedy=_remedy,
-    recognised="",
-    lasting="Not known: arpwhy does not guess. The evidence shows what was read.",
+    recognised=(
+        "Neither the kernel's path of the request nor the node's configuration establishes any "
+        "cause. Evidence is printed: what was seen of the request, what was read, and under "
+        "unread what could not be."
+    ),
+    lasting=(
+        "Not known: arpwhy does not guess. If arpwhy doctor finds nothing missing, report the "
+        "evidence of the flag: a cause may be missing here."
+    ),
     field_reports=(),
     shown_by=(),
 )

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Netfilter dropped the reply."""
+
+from __future__ import annotations
+
+from tracer.causes import hooks
+from tracer.causes.cause import Cause
+from tracer.causes.seen import Seen
+from tracer.node.look import Look
+
+_WHERE = {
+    "arp_xmit": "in netfilter's ARP output hook, below arp_xmit",
+    "__dev_queue_xmit": "in an nft netdev egress chain, below __dev_queue_xmit",
+}
+
+
+def _observed(seen: Seen, look: Look) -> str | None:
+    if seen.dropped != "reply" or not seen.dropped_by_netfilter:
+        return None
+    where = _WHERE.get(seen.dropped_in or "", f"in {seen.drop_function or 'netfilter'}")
+    return f"the reply was built, and netfilter dropped it {where}"
+
+
+def _holds(look: Look) -> str | None:
+    return None  # A chain that is there need not drop.
+
+
+def _remedy(look: Look, seen: Seen) -> str:
+    if seen.dropped_in == "__dev_queue_xmit":
+        return hooks.netfilter(look, look.egress, "netdev")
+    if seen.dropped_in == "arp_xmit":
+        return hooks.netfilter(look, look.arp_output, "arp")
+    return hooks.netfilter(look, (*look.arp_output, *look.egress), "arp")
+
+
+CAUSE = Cause(
+    name="filtered_out",
+    means="Netfilter dropped the reply (nft arp output, arptables OUTPUT, nft netdev egress).",
+    observed=_observed,
+    holds=_holds,
+    remedy=_remedy,
+    recognised=(
+        "A reply to the request is seen to be freed by netfilter, in the same round: below "
+        "arp_xmit by the ARP output hook, below __dev_queue_xmit by a netdev egress chain."
+    ),
+    lasting=(
+        "Usually a ruleset against ARP spoofing: /etc/nftables.conf, /etc/arptables.conf, "
+        "firewalld. Accept there what goes out on cali*, before the rule that drops: for nftables "
+        'oifname "cali*" accept, in the same chain. Calico\'s own table calico-arp drops only '
+        "replies that claim a pod's address, never the gateway's."
+    ),
+    field_reports=(),
+    shown_by=("nft_arp_output", "nft_netdev_egress", "arptables_output"),
+    drops=True,
+)

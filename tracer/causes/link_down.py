@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The interface is down or has no carrier."""
+
+from __future__ import annotations
+
+from tracer.causes.cause import Cause, command, device
+from tracer.causes.seen import Seen
+from tracer.node.look import Look
+
+# Who frees what waited for a device that went down: net/core/neighbour.c (the proxy queue),
+# net/core/dev.c (the backlog).
+_FREES_WHAT_WAITED = frozenset({"pneigh_queue_purge", "neigh_proxy_process", "flush_backlog"})
+
+
+def _observed(seen: Seen, look: Look) -> str | None:
+    if seen.link == "down":
+        return f"{look.interface} is down"
+    if seen.link == "no carrier":
+        return f"{look.interface} has no carrier"
+    if seen.dropped == "request" and (
+        seen.drop_function in _FREES_WHAT_WAITED or seen.drop_reason == "DEV_READY"
+    ):
+        return "the link went down while the request waited in a queue"
+    return None
+
+
+def _holds(look: Look) -> str | None:
+    if look.up is False:
+        return f"{look.interface} is down"
+    if look.carrier is False:
+        return f"{look.interface} has no carrier"
+    return None
+
+
+def _remedy(look: Look, seen: Seen) -> str:
+    if look.up is False or (look.up is None and seen.link == "down"):
+        return command(look, f"ip link set dev {device(look)} up")
+    if look.carrier is False or seen.link == "no carrier":
+        return (
+            f"The other end of {look.interface} is down: in the pod's network namespace, "
+            "ip link set dev eth0 up."
+        )
+    return "Nothing is to be mended if the link is up again: the pod asks once more."
+
+
+CAUSE = Cause(
+    name="link_down",
+    means="The interface is down or has no carrier: requests do not arrive.",
+    observed=_observed,
+    holds=_holds,
+    remedy=_remedy,
+    recognised=(
+        "From link notifications: no request can be seen on such an interface, so it is flagged "
+        "when the state has lasted 2 s, and inferred. Observed where the kernel drops a request "
+        "that waited in the proxy queue or the backlog when the link went down."
+    ),
+    lasting=(
+        "Usually the pod's sandbox is gone or half set up, and its host side was left behind: "
+        "delete the pod, so that the CNI plugin wires it anew. If it comes again, NetworkManager "
+        "or networkd manages cali* and takes it down: write unmanaged-devices=interface-name:cali* "
+        "below [keyfile] in /etc/NetworkManager/conf.d/calico.conf; or [Match] Name=cali* and "
+        "[Link] Unmanaged=yes in /etc/systemd/network/00-calico.network."
+    ),
+    field_reports=("projectcalico/calico#11161",),
+    shown_by=("link_down", "host_link_down"),
+    unseen=True,
+)

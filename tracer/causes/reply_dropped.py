@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reply was built, and dropped on its way out."""
+
+from __future__ import annotations
+
+from tracer.causes import hooks
+from tracer.causes.cause import Cause, command, device
+from tracer.causes.seen import Seen
+from tracer.node.look import Look
+
+_QUEUE = frozenset({"QDISC_DROP", "QDISC_OVERLIMIT", "QDISC_CONGESTED", "QDISC_EDT_HORIZON"})
+
+
+def _observed(seen: Seen, look: Look) -> str | None:
+    if seen.dropped != "reply" or seen.dropped_by_netfilter:
+        return None
+    by = seen.drop_function or seen.dropped_in or "the kernel"
+    why = f" ({seen.drop_reason})" if seen.drop_reason not in (None, "NOT_SPECIFIED") else ""
+    return f"the reply was built, and {by} dropped it{why}"
+
+
+def _holds(look: Look) -> str | None:
+    return None  # A filter or a queue that is there need not drop.
+
+
+def _remedy(look: Look, seen: Seen) -> str:
+    filters = [name for name in look.egress if name.startswith("tc filter")]
+    if seen.drop_reason == "TC_EGRESS" or (seen.drop_reason is None and filters):
+        return hooks.traffic_control(look, look.egress, "egress")
+    if seen.drop_reason in _QUEUE or "qdisc" in (seen.drop_function or ""):
+        return "\n".join(
+            (
+                f"Correct the queue of {look.interface}: a larger limit, or none (tc qdisc del).",
+                command(look, f"tc -s qdisc show dev {device(look)}"),
+            )
+        )
+    return "\n".join(
+        (
+            f"See what {look.interface} and the pod's end of it drop: filters, queues, counters.",
+            command(look, f"tc -s qdisc show dev {device(look)}"),
+            command(look, f"tc -s filter show dev {device(look)} egress"),
+            command(look, f"ip -s -s link show dev {device(look)}"),
+        )
+    )
+
+
+CAUSE = Cause(
+    name="reply_dropped",
+    means=(
+        "The reply was built and then dropped on its way out: by tc egress, a queue, the device, "
+        "or the pod's end of the link."
+    ),
+    observed=_observed,
+    holds=_holds,
+    remedy=_remedy,
+    recognised=(
+        "A reply to the request is seen to be freed before it reached the pod, and not by "
+        "netfilter; the drop's reason and function tell by what."
+    ),
+    lasting=(
+        "Usually a tc program or queue that something else put on cali*: a second CNI's or a "
+        "traffic agent's program, or the limit of the bandwidth plugin "
+        "(kubernetes.io/egress-bandwidth, ingress-bandwidth in the pod's annotations), too small "
+        "for its load. Correct it where it is written; on the interface it comes again with the "
+        "next pod."
+    ),
+    field_reports=(),
+    shown_by=("tc_egress_drop", "qdisc_drops", "qdisc_blackhole"),
+    drops=True,
+)
