@@ -74,12 +74,11 @@ def test_no_namespace_of_that_name_no_ip_netns_exec() -> None:
 
 
 def test_lockdown(tmp_path: Path) -> None:
-    unknown = {"lockdown": None, "lockdown_why": "securityfs is not mounted"}
-    assert _lockdown(tmp_path, mounted=False) == unknown
-    assert _lockdown(tmp_path, mounted=True)["lockdown"] == "not built in"
-    assert _lockdown(tmp_path / "none", mounted=False)["lockdown"] == "not built in"
+    assert _lockdown(tmp_path, mounted=False) == (None, "securityfs is not mounted")
+    assert _lockdown(tmp_path, mounted=True) == ("not built in", None)
+    assert _lockdown(tmp_path / "none", mounted=False) == ("not built in", None)
     (tmp_path / "lockdown").write_text("none [integrity] confidentiality\n")
-    assert _lockdown(tmp_path, mounted=True)["lockdown"] == "integrity"
+    assert _lockdown(tmp_path, mounted=True) == ("integrity", None)
 
 
 def test_seccomp() -> None:

@@ -74,6 +74,7 @@ def read(btf_file: str | None) -> Facts:
         blocked = f"{' and '.join(missing)} missing"
     status = Path("/proc/self/status").read_text()
     mounts = _mounts(Path("/proc/self/mountinfo").read_text())
+    lockdown, lockdown_why = _lockdown(_SECURITY, "securityfs" in mounts)
     libbpf, libbpf_why = _libbpf()
     return Facts(
         release=os.uname().release,
@@ -83,7 +84,8 @@ def read(btf_file: str | None) -> Facts:
         btf_size=btf_size,
         btf_why=btf_why,
         btf_differs=_differs(Path(btf_file or VMLINUX), Path(VMLINUX)),
-        **_lockdown(_SECURITY, "securityfs" in mounts),
+        lockdown=lockdown,
+        lockdown_why=lockdown_why,
         sysctls={name: _number(Path("/proc/sys/kernel") / name) for name in _SYSCTLS},
         capabilities=_capabilities(status),
         missing=missing,
@@ -126,18 +128,18 @@ def _seccomp(status: str) -> bool | None:
     return found[1] != "0" if found else None
 
 
-def _lockdown(security: Path, mounted: bool) -> dict[str, str | None]:
-    """The level in brackets: ``none [integrity] confidentiality``."""
+def _lockdown(security: Path, mounted: bool) -> tuple[str | None, str | None]:
+    """The level in brackets, as in ``none [integrity] confidentiality``, or why none is known."""
     try:
         text = (security / "lockdown").read_text()
     except FileNotFoundError:
         if mounted or not security.exists():  # the kernel has no securityfs, or no such file
-            return {"lockdown": "not built in", "lockdown_why": None}
-        return {"lockdown": None, "lockdown_why": "securityfs is not mounted"}
+            return "not built in", None
+        return None, "securityfs is not mounted"
     except OSError as error:
-        return {"lockdown": None, "lockdown_why": error.strerror}
+        return None, error.strerror
     level = text.partition("[")[2].partition("]")[0]
-    return {"lockdown": level or text.strip(), "lockdown_why": None}
+    return level or text.strip(), None
 
 
 def _number(file: Path) -> int | None:

@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,8 @@ def main() -> None:
 
 def _parts(btf_file: str | None, engines: list[str]) -> Iterator[Bcc | EngineTrial | bool]:
     symbols = Symbols.load()
-    try:
+    with suppress(SymbolsError):  # named below, when they are needed
         yield symbols.hidden
-    except SymbolsError:
-        engines = []  # said by the parent's check
     with tempfile.TemporaryDirectory(prefix="arpwhy-") as directory:
         os.environ["BCC_KERNEL_SOURCE"] = str(headers.write_tree(Path(directory)))
         try:
@@ -63,7 +62,7 @@ def _parts(btf_file: str | None, engines: list[str]) -> Iterator[Bcc | EngineTri
         try:
             btf = Btf.load(btf_file) if btf_file else Btf.load()
             definitions = loader._definitions(options.order(), btf, symbols)
-        except BtfError as error:
+        except (BtfError, SymbolsError) as error:
             yield from (without(engine, str(error), tried=False) for engine in chosen)
             return
         for engine in chosen:
