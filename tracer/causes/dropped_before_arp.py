@@ -96,6 +96,7 @@ CAUSE = Cause(
         "tc_ingress_drop",
         "tc_ingress_stolen",
         "xdp_generic_drop",
+        "xdp_native_drop",
         "bridge_port",
     ),
     drops=True,

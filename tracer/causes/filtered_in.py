@@ -12,7 +12,8 @@ from tracer.node.look import Look
 def _observed(seen: Seen, look: Look) -> str | None:
     if seen.dropped != "request":
         return None
-    if seen.dropped_in == "arp_rcv":
+    malformed = seen.header is not None or seen.drop_function == "arp_rcv"
+    if seen.dropped_in == "arp_rcv" and (seen.dropped_by_netfilter or not malformed):
         return "netfilter's ARP input hook dropped the request, below arp_rcv"
     if seen.dropped_in is not None or not seen.dropped_by_netfilter:
         return None

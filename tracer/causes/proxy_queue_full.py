@@ -39,10 +39,7 @@ def _remedy(look: Look, seen: Seen) -> str:
 
 CAUSE = Cause(
     name="proxy_queue_full",
-    means=(
-        "proxy_delay is on, so proxied replies wait in a queue, and the queue (proxy_qlen) was "
-        "full."
-    ),
+    means="Proxied replies have to wait (proxy_delay is on), and their queue (proxy_qlen) was full.",
     observed=_observed,
     holds=_holds,
     remedy=_remedy,
