@@ -39,7 +39,7 @@ def _remedy(look: Look, seen: Seen) -> str:
 
 CAUSE = Cause(
     name="proxy_queue_full",
-    means="Proxied replies have to wait (proxy_delay is on), and their queue (proxy_qlen) was full.",
+    means="Proxied replies wait (proxy_delay is on), and their queue (proxy_qlen) was full.",
     observed=_observed,
     holds=_holds,
     remedy=_remedy,
