@@ -35,9 +35,9 @@ REQUEST = {"dropped": "request", **CONF}
 REPLY = {"dropped": "reply", "asked": "neigh_event_ns", **CONF}
 TARGET = {"target_lookup": "ok", "target_table": 254, "target_out": UPLINK}
 SOURCE = {"source_lookup": "ok", "source_out": POD}
-UNREACHABLE = {"route": "unreachable", "route_error": "EHOSTUNREACH", **CONF}
-NONE = {"route": "none", **CONF}
-GIVEN = {**TARGET, **SOURCE, "route": "unicast", "route_out": UPLINK, "medium_id_out": 0, **CONF}
+UNREACHABLE = {"given_route": "unreachable", "given_error": "EHOSTUNREACH", **CONF}
+NONE = {"given_route": "none", **CONF}
+GIVEN = {**TARGET, **SOURCE, "given_route": "unicast", "given_out": UPLINK, "medium_id_out": 0, **CONF}
 
 ROWS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     # what the row shows, reason, evidence
@@ -92,7 +92,7 @@ ROWS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     (
         "nothing covers it",
         "no_route",
-        {**UNREACHABLE, "route_error": "ENETUNREACH", "target_lookup": "EAGAIN"},
+        {**UNREACHABLE, "given_error": "ENETUNREACH", "target_lookup": "EAGAIN"},
     ),
     (
         "unreachable route",
@@ -102,23 +102,23 @@ ROWS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     (
         "blackhole",
         "no_route",
-        {**UNREACHABLE, "route_error": "EINVAL", "target_lookup": "EINVAL"},
+        {**UNREACHABLE, "given_error": "EINVAL", "target_lookup": "EINVAL"},
     ),
     (
         "prohibit rule",
         "no_route",
-        {**UNREACHABLE, "route_error": "EACCES", "target_lookup": "EAGAIN", "target_table": 255},
+        {**UNREACHABLE, "given_error": "EACCES", "target_lookup": "EAGAIN", "target_table": 255},
     ),
-    ("prohibit rule, unseen", "no_route", {**UNREACHABLE, "route_error": "EACCES"}),
-    ("local", "local_address_ignored", {**NONE, "route": "local", "arp_ignore": 1}),
-    ("local, by all", "local_address_ignored", {**NONE, "route": "local", "arp_ignore_all": 8}),
-    ("filter, by all", "local_address_ignored", {**NONE, "route": "local", "arp_filter_all": 1}),
+    ("prohibit rule, unseen", "no_route", {**UNREACHABLE, "given_error": "EACCES"}),
+    ("local", "local_address_ignored", {**NONE, "given_route": "local", "arp_ignore": 1}),
+    ("local, by all", "local_address_ignored", {**NONE, "given_route": "local", "arp_ignore_all": 8}),
+    ("filter, by all", "local_address_ignored", {**NONE, "given_route": "local", "arp_filter_all": 1}),
     ("asked", "local_address_ignored", {"asked": "arp_ignore", **CONF, "arp_filter": 1}),
     ("asked, sysctls unread", "local_address_ignored", {"asked": "arp_ignore"}),
     ("forwarding", "forwarding_off", {**UNREACHABLE, **TARGET, "forwarding": 0}),
     ("forwarding since", "forwarding_off", {**GIVEN, "forwarding": 0}),
-    ("broadcast", "not_unicast_route", {**GIVEN, "route": "broadcast"}),
-    ("anycast", "not_unicast_route", {**GIVEN, "route": "anycast"}),
+    ("broadcast", "not_unicast_route", {**GIVEN, "given_route": "broadcast"}),
+    ("anycast", "not_unicast_route", {**GIVEN, "given_route": "anycast"}),
     (
         "sender's lookup fails",
         "source_rejected",
@@ -156,7 +156,7 @@ ROWS: tuple[tuple[str, str, dict[str, Any]], ...] = (
             "rp_filter": 0,
         },
     ),
-    ("given it all the same", "route_same_interface", {**GIVEN, "route_out": POD}),
+    ("given it all the same", "route_same_interface", {**GIVEN, "given_out": POD}),
     ("proxy_arp", "proxy_arp_off", {**GIVEN, "proxy_arp": 0}),
     ("proxy_arp, asked", "proxy_arp_off", {"asked": "pneigh_lookup", **CONF, "proxy_arp": 0}),
     ("medium -1", "medium_id", {**GIVEN, "medium_id": -1}),
@@ -225,8 +225,8 @@ def test_every_cause_but_unknown_is_observed_by_some_evidence() -> None:
         # The route was unreachable and forwarding on: read at different moments.
         {**UNREACHABLE, **TARGET},
         # Past arp_ignore, or nothing there to refuse: no room for a neighbour entry.
-        {**NONE, "route": "local", "asked": "neigh_event_ns", "arp_ignore": 1},
-        {**NONE, "route": "local"},
+        {**NONE, "given_route": "local", "asked": "neigh_event_ns", "arp_ignore": 1},
+        {**NONE, "given_route": "local"},
         # Dropped, and nothing tells where.
         {**REQUEST, "drop_reason": "NETFILTER_DROP"},
         {**REQUEST, "drop_reason": "NOMEM"},
@@ -337,7 +337,7 @@ def test_martian_targets(evidence: dict[str, Any]) -> None:
 def test_no_route_and_rp_filter() -> None:
     """The lookup for the target comes first, so the sender is never looked at."""
     look = replace(WHOLE, route=refused(errno.ENETUNREACH), sender_route=refused(errno.ENETUNREACH))
-    evidence = {**UNREACHABLE, "route_error": "ENETUNREACH", "target_lookup": "EAGAIN"}
+    evidence = {**UNREACHABLE, "given_error": "ENETUNREACH", "target_lookup": "EAGAIN"}
     assert found(evidence, look) == ("no_route", "observed")
 
 

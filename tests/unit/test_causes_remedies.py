@@ -156,19 +156,19 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
         ("filtered_in", {}, {}, f"{RULE}\nnft -a list ruleset arp"),
         (
             "no_route",
-            {"route": "unreachable", "route_error": "ENETUNREACH"},
+            {"given_route": "unreachable", "given_error": "ENETUNREACH"},
             {},
             "ip route add default via GATEWAY",
         ),
         (
             "local_address_ignored",
-            {"route": "local"},
+            {"given_route": "local"},
             {"target_owner": "lo"},
             "ip address del 169.254.1.1/32 dev lo",
         ),
         (
             "local_address_ignored",
-            {"route": "local"},
+            {"given_route": "local"},
             {"arp_ignore_interface": 1, "arp_ignore_all": 2},
             "sysctl -w net.ipv4.conf.calic577831ffc7.arp_ignore=0\n"
             "sysctl -w net.ipv4.conf.all.arp_ignore=0",

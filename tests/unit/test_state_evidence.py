@@ -38,7 +38,7 @@ def test_a_closer_look_is_wanted_until_the_cause_is_observed() -> None:
     assert state.closer_look_wanted()
     feed(state, cause(S + MS, "no_route"))
     assert state.closer_look_wanted()
-    assert said(feed(state, asked(2 * S, route="unreachable"))) == ["unanswered no_route", "look"]
+    assert said(feed(state, asked(2 * S, given_route="unreachable"))) == ["unanswered no_route", "look"]
     assert said(feed(state, observed(2 * S + MS, "no_route"))) == []
     assert not state.closer_look_wanted()
     line = feed(state, asked(3 * S))[0]
@@ -76,8 +76,8 @@ def test_an_answer_ends_it() -> None:
 def test_a_closer_look_that_settles_nothing_is_not_kept_up() -> None:
     state = State()
     raised(state)
-    feed(state, asked(2 * S, route="unicast"))
-    feed(state, replace(cause(2 * S + MS, "no_route"), evidence={"route": "unicast"}))
+    feed(state, asked(2 * S, given_route="unicast"))
+    feed(state, replace(cause(2 * S + MS, "no_route"), evidence={"given_route": "unicast"}))
     assert not state.closer_look_wanted()
     assert said(feed(state, asked(2 * S + 9 * MS))) == ["unanswered no_route"]
     assert not state.closer_look_wanted()
@@ -85,7 +85,7 @@ def test_a_closer_look_that_settles_nothing_is_not_kept_up() -> None:
 
 def test_observation_wins_over_inference_and_says_so() -> None:
     state = State()
-    feed(state, asked(S), cause(S + MS, "forwarding_off"), asked(2 * S, route="unreachable"))
+    feed(state, asked(S), cause(S + MS, "forwarding_off"), asked(2 * S, given_route="unreachable"))
     flag = last(state, observed(2 * S + MS, "no_route"))
     assert (flag.state, flag.reason, flag.confidence) == ("raised", "no_route", "observed")
     assert flag.evidence["instead_of"] == "forwarding_off (inferred)"
@@ -99,7 +99,7 @@ def test_inference_does_not_outweigh_what_was_observed_but_raises_doubt() -> Non
         "look",
     ]
     assert state.closer_look_wanted()
-    feed(state, asked(3 * S, route="unreachable"))
+    feed(state, asked(3 * S, given_route="unreachable"))
     assert said(feed(state, observed(3 * S + MS, "no_route"))) == ["raised no_route"]
 
 

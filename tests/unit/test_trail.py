@@ -97,16 +97,16 @@ def test_lookups_that_went_well_and_the_route_given() -> None:
         "target_out": 2,
         "source_lookup": "ok",
         "source_out": 7,
-        "route": "unicast",
-        "route_out": 2,
+        "given_route": "unicast",
+        "given_out": 2,
         "medium_id_out": -1,
     }
 
 
 def test_a_route_that_refuses_and_none_at_all() -> None:
     seen = evidence(KNOWN["KNOWN_ROUTE"], route_type=7, route_error=113, route_out=1)
-    assert (seen["route"], seen["route_error"]) == ("unreachable", "EHOSTUNREACH")
-    assert evidence(KNOWN["KNOWN_ROUTE"]) == {"route": "none"}
+    assert (seen["given_route"], seen["given_error"]) == ("unreachable", "EHOSTUNREACH")
+    assert evidence(KNOWN["KNOWN_ROUTE"]) == {"given_route": "none"}
 
 
 def test_sysctls_are_told_when_they_were_read_even_if_0() -> None:

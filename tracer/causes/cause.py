@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from tracer.causes.seen import Seen
 from tracer.events import Evidence
@@ -13,6 +14,17 @@ from tracer.node.look import Look
 
 OBSERVED = "observed"
 INFERRED = "inferred"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A situation whose mend the cause's page shows. ``when`` tells it from the others;
+    ``look`` and ``seen`` are the fields of :class:`Look` and :class:`Seen` that make it.
+    """
+
+    when: str = ""
+    look: Mapping[str, Any] = field(default_factory=dict)
+    seen: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +38,7 @@ class Cause:
     established. ``lasting`` tells what usually did it, and so where the mend must go to
     stay. ``recognised`` tells people how arpwhy knows. ``shown_by`` are the faults of the
     lab (tests/lab/faults) that bring it about: tests/kernel/test_causes.py runs each.
+    ``samples`` are for its page (tracer/causes/page.py).
 
     ``drops``: the kernel drops something under it; what it was seen to drop it did not
     refuse for any other cause. ``unseen``: under it no request is seen at all, so that a
@@ -41,6 +54,7 @@ class Cause:
     lasting: str
     field_reports: tuple[str, ...]
     shown_by: tuple[str, ...]
+    samples: tuple[Sample, ...] = (Sample(),)
     drops: bool = False
     unseen: bool = False
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from tracer.causes import hooks
-from tracer.causes.cause import Cause, command, device
+from tracer.causes.cause import Cause, Sample, command, device
 from tracer.causes.seen import Seen
 from tracer.node.look import Look
 
@@ -98,6 +98,21 @@ CAUSE = Cause(
         "xdp_generic_drop",
         "xdp_native_drop",
         "bridge_port",
+    ),
+    samples=(
+        Sample(
+            when="by the only tc filter",
+            look={"ingress": ("tc filter bpf pref 100",)},
+            seen={"drop_reason": "TC_INGRESS"},
+        ),
+        Sample(
+            when="by nft netdev ingress",
+            look={"ingress": ("nft netdev TABLE CHAIN",)},
+            seen={"dropped": "request", "drop_reason": "NETFILTER_DROP"},
+        ),
+        Sample(when="by XDP, generic", seen={"dropped_in": _XDP}),
+        Sample(when="by XDP, native", seen={"link": "native XDP"}),
+        Sample(when="by a bridge or bond", look={"master": "br0", "master_kind": "bridge"}),
     ),
     drops=True,
 )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from tracer.causes import hooks
-from tracer.causes.cause import Cause
+from tracer.causes.cause import Cause, Sample
 from tracer.causes.seen import Seen
 from tracer.node.look import Look
 
@@ -53,5 +53,9 @@ CAUSE = Cause(
     ),
     field_reports=(),
     shown_by=("nft_arp_input", "nft_arp_input_policy", "arptables_input"),
+    samples=(
+        Sample(when="by nftables", look={"arp_input": ("nft arp TABLE CHAIN",)}),
+        Sample(when="by arptables", look={"arp_input": ("arptables INPUT",)}),
+    ),
     drops=True,
 )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from tracer.causes import hooks
-from tracer.causes.cause import Cause
+from tracer.causes.cause import Cause, Sample
 from tracer.causes.seen import Seen
 from tracer.node.look import Look
 
@@ -51,5 +51,22 @@ CAUSE = Cause(
     ),
     field_reports=(),
     shown_by=("nft_arp_output", "nft_netdev_egress", "arptables_output"),
+    samples=(
+        Sample(
+            when="by nft arp output",
+            look={"arp_output": ("nft arp TABLE CHAIN",)},
+            seen={"dropped_in": "arp_xmit"},
+        ),
+        Sample(
+            when="by arptables",
+            look={"arp_output": ("arptables OUTPUT",)},
+            seen={"dropped_in": "arp_xmit"},
+        ),
+        Sample(
+            when="by nft netdev egress",
+            look={"egress": ("nft netdev TABLE CHAIN",)},
+            seen={"dropped_in": "__dev_queue_xmit"},
+        ),
+    ),
     drops=True,
 )

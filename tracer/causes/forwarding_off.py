@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tracer.causes.cause import Cause, command
+from tracer.causes.cause import Cause, Sample, command
 from tracer.causes.seen import Seen
 from tracer.node import sysctl
 from tracer.node.look import Look
@@ -15,11 +15,11 @@ def _observed(seen: Seen, look: Look) -> str | None:
     if not seen.refused:
         return None
     # The target was found, and yet there is no route: ip_route_input_slow (net/ipv4/route.c).
-    found = seen.route == "unreachable" and seen.target_lookup == "ok"
-    if found and seen.forwarding in (0, None) and seen.route_error not in _OTHERWISE_FAILED:
+    found = seen.given_route == "unreachable" and seen.target_lookup == "ok"
+    if found and seen.forwarding in (0, None) and seen.given_error not in _OTHERWISE_FAILED:
         return f"the target was found, and forwarding was off on {look.interface}"
     # Asked again, by arp_process (net/ipv4/arp.c), if it was switched off in between.
-    if seen.route == "unicast" and seen.forwarding == 0:
+    if seen.given_route == "unicast" and seen.forwarding == 0:
         return f"forwarding was off on {look.interface}"
     return None
 
@@ -66,4 +66,8 @@ CAUSE = Cause(
         "redhat-performance/tuned#816",
     ),
     shown_by=("forwarding_off", "forwarding_off_all"),
+    samples=(
+        Sample(when="on the interface", look={"ip_forward": 1}),
+        Sample(when="on the node", look={"ip_forward": 0}),
+    ),
 )

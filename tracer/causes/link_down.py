@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tracer.causes.cause import Cause, command, device
+from tracer.causes.cause import Cause, Sample, command, device
 from tracer.causes.seen import Seen
 from tracer.node.look import Look
 
@@ -63,5 +63,9 @@ CAUSE = Cause(
     ),
     field_reports=("projectcalico/calico#11161",),
     shown_by=("link_down", "host_link_down"),
+    samples=(
+        Sample(when="the interface is down", look={"up": False}),
+        Sample(when="it has no carrier", look={"carrier": False}),
+    ),
     unseen=True,
 )

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import shlex
 
-from tracer.causes.cause import Cause, command
+from tracer.causes.cause import Cause, Sample, command
 from tracer.causes.seen import Seen
 from tracer.node import sysctl
 from tracer.node.look import Look
 
 
 def _observed(seen: Seen, look: Look) -> str | None:
-    if not seen.refused or not (seen.route == "local" or seen.asked == "arp_ignore"):
+    if not seen.refused or not (seen.given_route == "local" or seen.asked == "arp_ignore"):
         return None
     if seen.asked == "neigh_event_ns":
         return None  # It was past both: there was no room for a neighbour entry.
@@ -120,4 +120,9 @@ CAUSE = Cause(
     ),
     field_reports=("projectcalico/calico#7840",),
     shown_by=("target_local_arp_ignore", "target_local_arp_filter"),
+    samples=(
+        Sample(when="the address is on OWNER", look={"target_owner": "OWNER"}),
+        Sample(when="otherwise, by arp_ignore", look={"arp_ignore_interface": 1}),
+        Sample(when="otherwise, by arp_filter", look={"arp_filter_interface": 1}),
+    ),
 )

@@ -12,9 +12,9 @@ from tracer.node.look import Look
 def _observed(seen: Seen, look: Look) -> str | None:
     if not seen.refused or seen.medium_id is None:
         return None
-    if not (seen.proxy_arp or seen.proxy_arp_all) or seen.route_out == look.ifindex:
+    if not (seen.proxy_arp or seen.proxy_arp_all) or seen.given_out == look.ifindex:
         return None
-    if seen.asked != "pneigh_lookup" and seen.route != "unicast":
+    if seen.asked != "pneigh_lookup" and seen.given_route != "unicast":
         return None
     out = seen.medium_id_out if seen.medium_id_out is not None else look.medium_id_out
     return _forbids(look, seen.medium_id, out)

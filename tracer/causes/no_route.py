@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 
-from tracer.causes.cause import Cause, command
+from tracer.causes.cause import Cause, Sample, command
 from tracer.causes.martian import martian_sender
 from tracer.causes.seen import Seen
 from tracer.node.look import Look, RouteAnswer
@@ -24,7 +24,7 @@ _LOCAL_TABLE = 255
 
 
 def _observed(seen: Seen, look: Look) -> str | None:
-    if not seen.refused or seen.route != "unreachable":
+    if not seen.refused or seen.given_route != "unreachable":
         return None
     error = _seen_error(seen)
     if error is None:
@@ -35,8 +35,8 @@ def _observed(seen: Seen, look: Look) -> str | None:
 
 def _seen_error(seen: Seen) -> str | None:
     """The lookup's error, if that is what failed."""
-    if seen.route_error in _FAILED and seen.route_error != "EHOSTUNREACH":
-        return seen.route_error
+    if seen.given_error in _FAILED and seen.given_error != "EHOSTUNREACH":
+        return seen.given_error
     if seen.target_lookup in (None, "ok"):
         return None  # Forwarding may be what is off.
     if seen.target_lookup in _FAILED:
@@ -122,5 +122,10 @@ CAUSE = Cause(
         "prohibit_target_route",
         "prohibit_rule",
         "unreachable_rule",
+    ),
+    samples=(
+        Sample(when="nothing covers it", seen={"route_error": "ENETUNREACH"}),
+        Sample(when="a route refuses it", look={"refused_by": "route unreachable default"}),
+        Sample(when="a rule refuses it", look={"refused_by": "rule prohibit pref PREF"}),
     ),
 )

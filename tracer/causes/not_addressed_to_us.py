@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tracer.causes.cause import Cause, command, device
+from tracer.causes.cause import Cause, Sample, command, device
 from tracer.causes.seen import Seen
 from tracer.node.look import Look
 
@@ -52,4 +52,8 @@ CAUSE = Cause(
     ),
     field_reports=(),
     shown_by=("other_mac_request", "moved_mac"),
+    samples=(
+        Sample(when="the interface's MAC is not Calico's", look={"mac": "02:00:00:00:00:01"}),
+        Sample(when="otherwise", look={"mac": _CALICO_MAC}),
+    ),
 )

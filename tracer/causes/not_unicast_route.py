@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shlex
 
-from tracer.causes.cause import Cause, command
+from tracer.causes.cause import Cause, Sample, command
 from tracer.causes.martian import martian_target
 from tracer.causes.seen import Seen
 from tracer.node.look import Look, RouteAnswer
@@ -16,14 +16,14 @@ _OTHER_CAUSES = frozenset({"none", "unicast", "local", "unreachable"})
 
 def _observed(seen: Seen, look: Look) -> str | None:
     martian = martian_target(look)
-    refused = seen.refused and seen.route == "none"
+    refused = seen.refused and seen.given_route == "none"
     # arp_process itself drops a multicast or loopback target (net/ipv4/arp.c).
     if martian and (refused or seen.dropped_in == "arp_process") and seen.target_lookup is None:
         return f"{look.target_ip} is {martian}"
-    if not seen.refused or seen.route is None:
+    if not seen.refused or seen.given_route is None:
         return None
-    if seen.route not in _OTHER_CAUSES:
-        return f"the route to {look.target_ip} is of type {seen.route}"
+    if seen.given_route not in _OTHER_CAUSES:
+        return f"the route to {look.target_ip} is of type {seen.given_route}"
     # Found, and refused before the sender was looked up: net/ipv4/route.c,
     # ip_route_input_slow, a martian destination, or a broadcast of no IP packet.
     found = refused and seen.target_lookup == "ok" and seen.source_lookup is None
@@ -87,4 +87,11 @@ CAUSE = Cause(
     ),
     field_reports=(),
     shown_by=("broadcast_target", "multicast_target", "anycast_target"),
+    samples=(
+        Sample(
+            when="a broadcast address of OUT",
+            look={"route_from_node": RouteAnswer(ok=True, type="broadcast", out_interface="OUT")},
+        ),
+        Sample(when="otherwise"),
+    ),
 )

@@ -14,9 +14,9 @@ def _observed(seen: Seen, look: Look) -> str | None:
         return None
     # The kernel gets as far as asking for proxy_arp only with a unicast route through
     # another interface (net/ipv4/arp.c, arp_process and arp_fwd_proxy).
-    if seen.asked != "pneigh_lookup" and seen.route != "unicast":
+    if seen.asked != "pneigh_lookup" and seen.given_route != "unicast":
         return None
-    if seen.route_out == look.ifindex or seen.forwarding == 0:
+    if seen.given_out == look.ifindex or seen.forwarding == 0:
         return None
     return "the request got as far as proxy_arp, which was 0 on the interface and on all"
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from tracer.causes import hooks
-from tracer.causes.cause import Cause, command, device
+from tracer.causes.cause import Cause, Sample, command, device
 from tracer.causes.seen import Seen
 from tracer.node.look import Look
 
@@ -66,5 +66,14 @@ CAUSE = Cause(
     ),
     field_reports=(),
     shown_by=("tc_egress_drop", "qdisc_drops", "qdisc_blackhole"),
+    samples=(
+        Sample(
+            when="by the only tc filter",
+            look={"egress": ("tc filter bpf pref 100",)},
+            seen={"drop_reason": "TC_EGRESS"},
+        ),
+        Sample(when="by a queue", seen={"drop_reason": "QDISC_DROP"}),
+        Sample(when="otherwise"),
+    ),
     drops=True,
 )

@@ -12,10 +12,10 @@ def _observed(seen: Seen, look: Look) -> str | None:
     if not seen.refused:
         return None
     same = f"the route to {look.target_ip} leaves through {look.interface} itself"
-    if seen.route == "unicast" and seen.route_out == look.ifindex:
+    if seen.given_route == "unicast" and seen.given_out == look.ifindex:
         return same
     # net/ipv4/route.c, __mkroute_input: no route for what is not IP and would go back out.
-    if seen.route != "none" or seen.target_lookup != "ok" or seen.target_out != look.ifindex:
+    if seen.given_route != "none" or seen.target_lookup != "ok" or seen.target_out != look.ifindex:
         return None
     return same if _sender_is_valid(seen, look) else None
 

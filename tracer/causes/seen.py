@@ -39,9 +39,9 @@ class Seen:
       name, in table ``target_table``, next hop through device ``target_out`` (an index).
     - ``source_lookup``, ``source_out``: the same for the sender's validation, if the
       kernel looked the sender up.
-    - ``route``: the type of the route that the request was given in the end (``unicast``,
+    - ``given_route``: the type of the route that the request was given in the end (``unicast``,
       ``local``, ``broadcast``, ``unreachable``, ...); ``none``: ip_route_input_noref
-      refused to give one. ``route_error``: an unreachable one's errno; ``route_out``: an
+      refused to give one. ``given_error``: an unreachable one's errno; ``given_out``: an
       index. These five need the closer look (bpf/closer.h).
     - ``taken_in``: a function before the ARP layer that took the request without a drop.
 
@@ -62,9 +62,9 @@ class Seen:
     target_out: int | None = None
     source_lookup: str | None = None
     source_out: int | None = None
-    route: str | None = None
-    route_error: str | None = None
-    route_out: int | None = None
+    given_route: str | None = None
+    given_error: str | None = None
+    given_out: int | None = None
     taken_in: str | None = None
     forwarding: int | None = None
     proxy_arp: int | None = None

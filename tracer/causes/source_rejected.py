@@ -7,11 +7,11 @@ import errno
 import re
 import shlex
 
-from tracer.causes.cause import Cause, command, device
+from tracer.causes.cause import Cause, Sample, command, device
 from tracer.causes.martian import martian_sender
 from tracer.causes.seen import Seen
 from tracer.node import sysctl
-from tracer.node.look import Look
+from tracer.node.look import Look, RouteAnswer
 
 _TABLE = re.compile(r" table (\S+)$")
 _MAIN = 254
@@ -22,7 +22,7 @@ _REFUSED = frozenset({errno.EXDEV, errno.EINVAL})
 
 def _observed(seen: Seen, look: Look) -> str | None:
     """net/ipv4/fib_frontend.c, fib_validate_source; its callers in net/ipv4/route.c."""
-    if not seen.refused or seen.route != "none":
+    if not seen.refused or seen.given_route != "none":
         return None
     problem = _not_looked_up(seen, look) if seen.source_lookup is None else _looked_up(seen, look)
     return None if problem is None else f"source validation: {problem}"
@@ -188,5 +188,16 @@ CAUSE = Cause(
         "source_route_foreign",
         "source_route_blackhole",
         "source_local",
+    ),
+    samples=(
+        Sample(when="the /32 is missing, blackholed or leads elsewhere"),
+        Sample(
+            when="the node has the address, on OWNER",
+            look={
+                "sender_route": RouteAnswer(ok=True, type="local"),
+                "sender_owner": "OWNER",
+            },
+        ),
+        Sample(when="a rule refuses it", look={"sender_refused_by": "rule prohibit pref PREF"}),
     ),
 )

@@ -101,12 +101,12 @@ class Trails:
 
 def _add_route(seen: Evidence, raw: Any) -> None:
     if not raw.route_type:
-        seen["route"] = "none"
+        seen["given_route"] = "none"
         return
-    seen["route"] = route_type(raw.route_type)
+    seen["given_route"] = route_type(raw.route_type)
     if raw.route_error:
-        seen["route_error"] = _result(-abs(raw.route_error))
-    seen["route_out"] = raw.route_out
+        seen["given_error"] = _result(-abs(raw.route_error))
+    seen["given_out"] = raw.route_out
     seen["medium_id_out"] = raw.medium_id_out
 
 

@@ -126,7 +126,7 @@ class Incident:
         """
         observed = cause.confidence == OBSERVED
         # The closer look was had, and did not settle it: there is no better one.
-        self.exhausted = not observed and "route" in cause.evidence
+        self.exhausted = not observed and "given_route" in cause.evidence
         changed = cause.reason != self.reason
         if self.reason is not None and changed and not self._convinces(cause):
             return False
