@@ -26,18 +26,18 @@ from tracer.causes import CAUSES, INFERRED, OBSERVED
 
 SCENARIOS = [(cause.name, fault) for cause in CAUSES for fault in cause.shown_by]
 
-# Flagged without any request, two seconds after the link went there: no request's own path
-# shows it, so it stays inferred.
-LINK_STATES = ("link_down", "host_link_down", "bridge_port", "xdp_native_drop")
-# Of these some engine, but not every one, sees the requests.
+# Flagged without any request, two seconds after the link went there. Who sees no request
+# (SEEN_BY) infers it: no request's own path shows it.
+LINK_STATES = ("link_down", "host_link_down", "bridge_port")
+# The engines that see the requests, of those faults where not every one does.
 SEEN_BY = {
+    # A function probe sees a request in arp_rcv, or where something drops it. The bridge
+    # takes it before, and what tc takes is consumed, not dropped.
     "bridge_port": ("tracepoint",),
-    # The kernel consumes what tc takes. A function probe sees a request in arp_rcv, or
-    # where something drops it: neither happens.
     "tc_ingress_stolen": ("tracepoint",),
+    # Nothing comes in.
     "link_down": (),
     "host_link_down": (),
-    "xdp_native_drop": (),
 }
 
 ROUND = 3
@@ -163,11 +163,9 @@ def wait_cleared(bench: Bench, pod: Pod) -> None:
 
 
 def expectation(engine: str, reason: str, fault: str) -> tuple[str | None, str | None]:
-    if fault in LINK_STATES:
-        return reason, INFERRED
-    if engine not in SEEN_BY.get(fault, (engine,)):
-        return None, None
-    return reason, OBSERVED
+    if engine in SEEN_BY.get(fault, (engine,)):
+        return reason, OBSERVED
+    return (reason, INFERRED) if fault in LINK_STATES else (None, None)
 
 
 def test_every_cause_is_shown_by_two_faults() -> None:
@@ -266,6 +264,43 @@ def test_a_fault_that_comes_back_is_raised_again(benches: Benches, pod: Pod) -> 
         said = [flag for flag in bench.flags(pod) if not (EMULATED and flag[1] == "unknown")]
         assert said == 2 * expected, evidence(bench, pod)
         check_requests(bench, pod, 2 + 2 + 2, asked)
+
+
+LASTING = (
+    "tc_ingress_stolen",
+    "prohibit_rule",
+    "source_route_missing",
+    "proxy_arp_off",
+    "medium_id_minus_one",
+)
+
+
+def test_what_was_observed_is_not_doubted_while_it_lasts(benches: Benches, pod: Pod) -> None:
+    """The closer look ends with the first observation; what later requests show is less."""
+    lab = pod.lab
+    reasons = {fault: reason for reason, fault in SCENARIOS}
+    others = [lab.add_pod(f"c{next(NUMBERS)}") for _ in LASTING[1:]]
+    pods = dict(zip(LASTING, [pod, *others], strict=True))
+    try:
+        for fault, each in pods.items():
+            FAULTS[fault].break_(lab, each)
+        ends = time.monotonic() + (60 if EMULATED else 20)
+        while time.monotonic() < ends:
+            lab.storm(dict.fromkeys(pods.values(), ROUND), settle=0.01)
+            time.sleep(PAUSE_S)
+        for fault, each in pods.items():
+            for engine, bench in benches.items():
+                said = [flag for flag in bench.flags(each) if not (EMULATED and "unknown" in flag)]
+                blind = engine not in SEEN_BY.get(fault, (engine,))
+                assert said == ([] if blind else [("raised", reasons[fault])]), evidence(
+                    bench, each
+                )
+    except Unavailable as lack:
+        pytest.skip(str(lack))
+    finally:
+        lab.mend()
+        for each in others:
+            lab.delete_pod(each)
 
 
 @pytest.mark.parametrize("fault", ["no_default_route", "forwarding_off_all"])

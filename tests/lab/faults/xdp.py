@@ -113,5 +113,6 @@ def xdp_generic_drop(lab: Lab, pod: Pod) -> Saved:
 
 @fault("an XDP program drops the request, in the driver", undo=_detach, touches="XDP")
 def xdp_native_drop(lab: Lab, pod: Pod) -> Saved:
-    """No packet that the kernel could tell of is ever made of the request."""
+    """On hardware no skb is ever made of what such a program drops. On veth there is one
+    already, which veth_xdp_rcv_skb frees (drivers/net/veth.c)."""
     return _attach(lab, pod, _NATIVE)
