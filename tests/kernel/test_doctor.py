@@ -137,6 +137,7 @@ def test_nothing_stays_attached(killed: bool) -> None:
         if killed and any(kind == "link" for kind, _ in seen):
             process.kill()
             break
+        time.sleep(0.001)  # the child needs the CPU too
     assert process.wait(PATIENCE_S) == (-signal.SIGKILL if killed else 0)
     assert {kind for kind, _ in seen} >= ({"link"} if killed else {"prog", "link"})
     # Linux hands programs and links back after a grace period of RCU.
