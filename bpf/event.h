@@ -37,6 +37,8 @@ enum freed_in {
 	IN_ARP_PROCESS = 4,
 	IN_ARP_XMIT = 5,
 	IN___DEV_QUEUE_XMIT = 6,
+	IN_NET_RX_ACTION = 7, /* by a driver, before the stack */
+	IN_NAPI_THREADED_POLL = 8,
 };
 
 /* Which parts of a trail are filled. */

@@ -10,6 +10,8 @@ from tracer.node.look import Look
 
 _RECEIVE = "__netif_receive_skb_core"
 _XDP = "do_xdp_generic"
+# By a driver's native XDP, or still on its way through the pod's end of the link.
+_BEFORE_THE_STACK = frozenset({"net_rx_action", "napi_threaded_poll", "__dev_queue_xmit"})
 # Before the stack tells anything: the drop's own reason or function (net/core/dev.c).
 _REASONS = frozenset({"TC_INGRESS", "XDP", "CPU_BACKLOG"})
 _FUNCTIONS = frozenset({"enqueue_to_backlog", "sch_handle_ingress", _RECEIVE, _XDP})
@@ -27,7 +29,7 @@ def _observed(seen: Seen, look: Look) -> str | None:
 
 
 def _dropped(seen: Seen, look: Look) -> str | None:
-    if seen.dropped_in in (_XDP, _RECEIVE):
+    if seen.dropped_in in (_XDP, _RECEIVE, *_BEFORE_THE_STACK):
         return f"the request was dropped in {seen.dropped_in}, before arp_rcv"
     if seen.dropped_in is not None:
         return None
@@ -52,7 +54,7 @@ def _remedy(look: Look, seen: Seen) -> str:
     link = seen.link or ""
     if look.master_kind in _TAKES_ALL or link.split(" ")[0] in _TAKES_ALL:
         return command(look, f"ip link set dev {device(look)} nomaster")
-    if link == "native XDP":
+    if link == "native XDP" or (look.xdp == "native" and seen.dropped_in in _BEFORE_THE_STACK):
         return command(look, f"ip link set dev {device(look)} xdp off")
     if _XDP in (seen.dropped_in, seen.taken_in, seen.drop_function) or seen.drop_reason == "XDP":
         return command(look, f"ip link set dev {device(look)} xdpgeneric off")

@@ -23,7 +23,8 @@ class Seen:
     - ``dropped_in``: the innermost of these functions that the drop's stack was in:
       ``do_xdp_generic``, ``__netif_receive_skb_core`` (before ARP), ``arp_rcv`` (netfilter's
       ARP input hook, or arp_rcv itself), ``arp_process``, ``arp_xmit`` (netfilter's ARP
-      output hook), ``__dev_queue_xmit`` (netdev egress, tc egress, the device).
+      output hook), ``__dev_queue_xmit`` (netdev egress, tc egress, the device; of a request,
+      the pod's), ``net_rx_action``, ``napi_threaded_poll`` (a driver, native XDP).
 
     What ``arp_rcv`` looks at (net/ipv4/arp.c):
 
