@@ -56,7 +56,7 @@ CAUSE = Cause(
     lasting=(
         "Usually ip_forward=0 (or conf.*.forwarding=0) in /etc/sysctl.d, set by a hardening "
         "profile or written again by TuneD's reapply_sysctl after Calico had set it. Take it out "
-        "there, and write net.ipv4.ip_forward = 1 in /etc/sysctl.d/99-kubernetes.conf; if TuneD's "
+        "there, and write net.ipv4.ip_forward=1 in /etc/sysctl.d/99-kubernetes.conf; if TuneD's "
         "profile sets it, correct the profile's [sysctl]. Writing ip_forward writes every "
         "interface's forwarding."
     ),

@@ -101,7 +101,7 @@ CAUSE = Cause(
     name="local_address_ignored",
     means=(
         "The target is a local address of the node, and arp_ignore or arp_filter refused it on "
-        "this interface. Without them the node would answer as for any address of its own."
+        "this interface."
     ),
     observed=_observed,
     holds=_holds,

@@ -65,7 +65,7 @@ CAUSE = Cause(
     lasting=(
         "Calico never sets it. Somebody's net.ipv4.conf.*.medium_id (or conf.default's, which new "
         "interfaces inherit) in /etc/sysctl.d: take it out there, or write "
-        "net.ipv4.conf.default.medium_id = 0 and lines for the interfaces that are meant."
+        "net.ipv4.conf.default.medium_id=0 and lines for the interfaces that are meant."
     ),
     field_reports=(),
     shown_by=("medium_id_minus_one", "medium_id_equal"),

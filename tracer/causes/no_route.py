@@ -85,8 +85,8 @@ def _remedy(look: Look, seen: Seen) -> str:
 CAUSE = Cause(
     name="no_route",
     means=(
-        "The route lookup for the target failed: no default route, or an unreachable, blackhole "
-        "or prohibit route or rule. The kernel proxies only for what it could forward to."
+        "The route lookup for the target failed (no default route, or an unreachable, blackhole "
+        "or prohibit route or rule), and the kernel proxies only for what it could forward to."
     ),
     observed=_observed,
     holds=_holds,
@@ -124,7 +124,7 @@ CAUSE = Cause(
         "unreachable_rule",
     ),
     samples=(
-        Sample(when="nothing covers it", seen={"route_error": "ENETUNREACH"}),
+        Sample(when="nothing covers it", seen={"given_error": "ENETUNREACH"}),
         Sample(when="a route refuses it", look={"refused_by": "route unreachable default"}),
         Sample(when="a rule refuses it", look={"refused_by": "rule prohibit pref PREF"}),
     ),

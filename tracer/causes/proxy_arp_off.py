@@ -49,9 +49,9 @@ CAUSE = Cause(
     ),
     lasting=(
         "Calico's Felix sets it once, when the interface comes up. Usually a udev rule, "
-        "NetworkManager or a reload of /etc/sysctl.d (net.ipv4.conf.*.proxy_arp = 0) has set it "
+        "NetworkManager or a reload of /etc/sysctl.d (net.ipv4.conf.*.proxy_arp=0) has set it "
         "back since. In /etc/sysctl.d write the interfaces that are meant instead of the *: "
-        "net.ipv4.conf.default.proxy_arp = 0 and a line for each uplink leave cali* alone. A udev "
+        "net.ipv4.conf.default.proxy_arp=0 and a line for each uplink leave cali* alone. A udev "
         "rule of your own that runs sysctl for new interfaces: begin it with "
         'KERNEL!="cali*". Against NetworkManager: unmanaged-devices=interface-name:cali* below '
         "[keyfile] in /etc/NetworkManager/conf.d/calico.conf. Restarting calico-node writes it "

@@ -52,7 +52,7 @@ CAUSE = Cause(
         "Calico's Felix sets proxy_delay to 0 once, when the interface comes up; the kernel's "
         "default is 80 (0.8 s) with proxy_qlen 64. Usually a reload of /etc/sysctl.d has set it "
         "back since: take net.ipv4.neigh.*.proxy_delay out there. "
-        "net.ipv4.neigh.default.proxy_delay = 0 covers new interfaces."
+        "net.ipv4.neigh.default.proxy_delay=0 covers new interfaces."
     ),
     field_reports=("projectcalico/felix#164", "projectcalico/felix#183"),
     shown_by=("proxy_queue_full", "proxy_queue_full_zero"),

@@ -13,6 +13,7 @@ from tracer import __version__
 _COMMANDS = {
     "trace": "A live trace: a line for every request, flag and neighbour event.",
     "replay": "A recording through the same pipeline as trace.",
+    "explain": "The page of a cause: what it means, how it is recognised, the mend.",
     "doctor": "Can this machine trace? What is missing, and how to get it.",
 }
 
