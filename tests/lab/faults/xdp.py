@@ -13,6 +13,8 @@ import platform
 import struct
 from typing import TYPE_CHECKING, Any
 
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
 from .. import links
 from ..errors import LabError, Unavailable
 from .registry import Saved, fault
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 # linux/bpf.h, linux/if_link.h
 _BPF_PROG_LOAD, _BPF_PROG_TYPE_XDP = 5, 6
 _GENERIC, _NATIVE = 2, 4  # XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE
+# pyroute2 before 0.9 gives them two bytes, in network order, which the kernel refuses.
+ifinfmsg.xdp.xdp_flags.fields = [("value", "I")]
 _SYS_BPF = {"x86_64": 321, "aarch64": 280}
 
 
