@@ -39,16 +39,23 @@ def links(tracer: Tracer) -> dict[int, str]:
     return found
 
 
+def listed() -> dict[int, str | None]:
+    """bpftool's list of all links. It fails when a link goes while it reads: once more then."""
+    for _ in range(10):
+        done = subprocess.run(["bpftool", "-j", "link"], capture_output=True, check=False)
+        if done.returncode == 0:
+            return {link["id"]: link.get("tp_name") for link in json.loads(done.stdout)}
+    raise AssertionError(done.stderr or done.stdout)
+
+
 def attached(tracer: Tracer) -> set[str]:
-    held = links(tracer)
+    """The tracepoints at which the process has programs."""
+    before = links(tracer)
     if shutil.which("bpftool"):
-        # The list is the kernel's own: what it says of the process's links is so.
-        shown = subprocess.run(["bpftool", "-j", "link"], capture_output=True, check=True).stdout
-        listed = {link["id"]: link.get("tp_name") for link in json.loads(shown)}
-        current = links(tracer)
-        for number in held.keys() & current.keys():
-            assert listed[number] == held[number]
-    return set(held.values())
+        everything = listed()
+        for number in before.keys() & links(tracer).keys():
+            assert everything[number] == before[number]
+    return set(before.values())
 
 
 def wait_until(condition: Callable[[], bool], timeout: float = PATIENCE_S) -> bool:
