@@ -20,7 +20,7 @@ from typing import Any
 
 from tracer.doctor.library import loaded_version
 from tracer.doctor.trial import Bcc, EngineTrial, HookTrial, hooks_of, lines, without
-from tracer.kernel import headers, loader, source
+from tracer.kernel import compiler, headers, loader
 from tracer.kernel.btf import Btf, BtfError
 from tracer.kernel.engines.engine import Engine, Hook, Kind
 from tracer.kernel.handover import LoadError
@@ -50,7 +50,7 @@ def _parts(btf_file: str | None, engines: list[str]) -> Iterator[Bcc | EngineTri
     with tempfile.TemporaryDirectory(prefix="arpwhy-") as directory:
         os.environ["BCC_KERNEL_SOURCE"] = str(headers.write_tree(Path(directory)))
         try:
-            module = loader._import_bcc()
+            module = compiler.import_bcc()
         except (LoadError, OSError, AttributeError) as error:
             yield Bcc(None, None, _no_bcc(error))
             return
@@ -61,7 +61,7 @@ def _parts(btf_file: str | None, engines: list[str]) -> Iterator[Bcc | EngineTri
         chosen = [loader.ENGINES[name] for name in engines]
         try:
             btf = Btf.load(btf_file) if btf_file else Btf.load()
-            definitions = loader._definitions(options.order(), btf, symbols)
+            definitions = compiler.definitions(options.order(), btf, symbols)
         except (BtfError, SymbolsError) as error:
             yield from (without(engine, str(error), tried=False) for engine in chosen)
             return
@@ -95,20 +95,16 @@ def _try(module: Any, engine: Engine, definitions: str, excluded: str | None) ->
     why = excluded
     try:
         if why is None and any(hook.kind is Kind.FENTRY for hook in engine.hooks):
-            loader._try_tracing(module)
+            compiler.try_tracing(module)
     except LoadError as error:
         why = str(error)
-    text = definitions + loader._macros(engine.macros()) + source.assemble(engine.source)
-    said_before = _said()
     try:
-        bpf = module(text=text.encode(), cflags=loader._CFLAGS)
-    except Exception as error:
-        because = _first_error(_said()[len(said_before) :]) or str(error)
-        failed = why or f"bcc cannot compile {engine.source}: {because}"
-        return without(engine, failed, tried=True)
+        bpf = compiler.compile_engine(module, engine, definitions)
+    except LoadError as error:
+        return without(engine, why or str(error), tried=True)
     try:
         for name in engine.helpers:
-            loader._program(bpf, name, Kind.RAW_TRACEPOINT)
+            compiler.program(bpf, name, Kind.RAW_TRACEPOINT)
     except LoadError as error:
         why = why or str(error)
     hooks, held = [], []
@@ -127,24 +123,12 @@ def _try(module: Any, engine: Engine, definitions: str, excluded: str | None) ->
     return EngineTrial(engine.name, why, tuple(hooks))
 
 
-def _said() -> str:
-    """What was printed on stderr so far, if that is a file: bcc's exceptions say little."""
-    try:
-        return os.pread(2, 1 << 20, 0).decode(errors="replace")
-    except OSError:
-        return ""
-
-
-def _first_error(said: str) -> str | None:
-    return next((line.strip() for line in said.splitlines() if "error" in line), None)
-
-
 def _attach(module: Any, bpf: Any, hook: Hook) -> int:
-    name = loader._name(module, bpf, hook)
+    name = compiler.program_name(module, bpf, hook)
     if module.lib.bpf_function_start(bpf.module, name.encode()) is None:
         # The closer look: its C is left out then (bpf/closer.h).
         raise LoadError(f"this kernel's BTF lacks what the program at {hook.place} reads")
-    return loader._attach_hook(module.lib, hook, loader._program(bpf, name, hook.kind))
+    return compiler.attach_hook(module.lib, hook, compiler.program(bpf, name, hook.kind))
 
 
 if __name__ == "__main__":

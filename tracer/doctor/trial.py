@@ -14,11 +14,11 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from tracer.kernel.engines.engine import CLOSER, Engine, Hook
 from tracer.kernel.loader import ENGINES
+from tracer.kernel.session import import_path
 
 # QEMU's software emulation compiles all engines in 20 to 40 s.
 _PATIENCE_S = 240.0
@@ -83,7 +83,7 @@ def run(btf: str | None, blocked: str | None) -> Trial:
     """Try all engines, or, with ``blocked`` given as the reason why not, only import bcc."""
     order = json.dumps({"btf": btf, "engines": [] if blocked else list(ENGINES)})
     argv = [sys.executable, "-P", "-m", "tracer.doctor.probe", order]
-    environment = {**os.environ, "PYTHONPATH": _import_path()}
+    environment = {**os.environ, "PYTHONPATH": import_path()}
     with tempfile.TemporaryFile() as noise:  # a file: the child reads what bcc said
         try:
             done = subprocess.run(
@@ -141,10 +141,3 @@ def parse(said: bytes, why: str) -> Trial:
         found.get(name) or without(engine, why, tried=False) for name, engine in ENGINES.items()
     )
     return Trial(bcc, hidden, tuple(engines))
-
-
-def _import_path() -> str:
-    """Where the child finds this package, and whatever else we were told."""
-    ours = str(Path(__file__).resolve().parents[2])
-    inherited = os.environ.get("PYTHONPATH")
-    return f"{ours}{os.pathsep}{inherited}" if inherited else ours

@@ -225,7 +225,7 @@ class Loading:
                 stdin=subprocess.DEVNULL,
                 stdout=self._noise,
                 stderr=self._noise,
-                env={**os.environ, "PYTHONPATH": _import_path()},
+                env={**os.environ, "PYTHONPATH": import_path()},
             )
         self._ours.sendall(order_line(order))
 
@@ -265,7 +265,7 @@ def _receive(ours: socket.socket) -> tuple[bytes, list[int]]:
     return line, descriptors
 
 
-def _import_path() -> str:
+def import_path() -> str:
     """Where the child finds this package, and whatever else we were told."""
     ours = str(Path(__file__).resolve().parents[2])
     inherited = os.environ.get("PYTHONPATH")

@@ -83,7 +83,6 @@ class Trails:
                 seen[name] = getattr(raw, name)
         return seen
 
-
     def _add_lookups(self, seen: Evidence, raw: Any) -> None:
         known = self._known
         if raw.known & known["KNOWN_TARGET"]:
