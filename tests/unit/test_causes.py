@@ -497,6 +497,12 @@ def test_medium_id(own: int | None, out: int | None, expected: str) -> None:
     assert reason(replace(look, route=replace(UNICAST, type="local"))) == "unknown"
 
 
+def test_an_entry_for_the_target_needs_neither_proxy_arp_nor_medium_id() -> None:
+    look = replace(WHOLE, proxy_entry=True, proxy_arp_interface=0, medium_id=-1)
+    assert reason(look) == "unknown"
+    assert reason(replace(look, proxy_arp_interface=1)) == "unknown"
+
+
 def test_a_delay_is_not_a_full_queue() -> None:
     assert reason(replace(WHOLE, proxy_delay=80, proxy_qlen=0)) == "unknown"
 
@@ -505,3 +511,17 @@ def test_further_causes_are_told_too() -> None:
     look = replace(WHOLE, noarp=True, proxy_arp_interface=0, medium_id=-1)
     finding = establish(look, {})
     assert (finding.reason, finding.evidence["also"]) == ("arp_disabled", "proxy_arp_off")
+
+
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EINVAL])
+def test_a_sender_that_is_not_known_is_not_blamed_and_hides_no_other_cause(number: int) -> None:
+    """The look stands in for it with an address that rp_filter refuses."""
+    look = replace(WHOLE, sender_ip="", route=refused(number), route_from_node=UNICAST)
+    look = replace(look, sender_route=None)
+    assert reason(look) == "unknown"
+    assert reason(replace(look, proxy_arp_interface=0)) == "proxy_arp_off"
+    assert reason(replace(look, medium_id=-1)) == "medium_id"
+    assert reason(replace(look, route_from_node=TO_POD)) == "route_same_interface"
+    assert reason(replace(look, route_from_node=LOCAL, arp_ignore_all=8)) == "local_address_ignored"
+    known = replace(look, sender_ip="192.168.156.177", proxy_arp_interface=0)
+    assert reason(known) == ("source_rejected" if number == errno.EXDEV else "unknown")

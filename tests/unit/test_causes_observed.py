@@ -37,7 +37,14 @@ TARGET = {"target_lookup": "ok", "target_table": 254, "target_out": UPLINK}
 SOURCE = {"source_lookup": "ok", "source_out": POD}
 UNREACHABLE = {"given_route": "unreachable", "given_error": "EHOSTUNREACH", **CONF}
 NONE = {"given_route": "none", **CONF}
-GIVEN = {**TARGET, **SOURCE, "given_route": "unicast", "given_out": UPLINK, "medium_id_out": 0, **CONF}
+GIVEN = {
+    **TARGET,
+    **SOURCE,
+    "given_route": "unicast",
+    "given_out": UPLINK,
+    "medium_id_out": 0,
+    **CONF,
+}
 
 ROWS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     # what the row shows, reason, evidence
@@ -60,6 +67,9 @@ ROWS: tuple[tuple[str, str, dict[str, Any]], ...] = (
             "drop_function": "nft_do_chain",
         },
     ),
+    ("a driver's XDP", "dropped_before_arp", {**REQUEST, "dropped_in": "net_rx_action"}),
+    ("the same, threaded", "dropped_before_arp", {**REQUEST, "dropped_in": "napi_threaded_poll"}),
+    ("the pod's end", "dropped_before_arp", {**REQUEST, "dropped_in": "__dev_queue_xmit"}),
     ("tc, no stack", "dropped_before_arp", {**REQUEST, "drop_reason": "TC_INGRESS"}),
     ("backlog", "dropped_before_arp", {**REQUEST, "drop_function": "enqueue_to_backlog"}),
     ("backlog, by name", "dropped_before_arp", {**REQUEST, "drop_reason": "CPU_BACKLOG"}),
@@ -111,8 +121,16 @@ ROWS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ),
     ("prohibit rule, unseen", "no_route", {**UNREACHABLE, "given_error": "EACCES"}),
     ("local", "local_address_ignored", {**NONE, "given_route": "local", "arp_ignore": 1}),
-    ("local, by all", "local_address_ignored", {**NONE, "given_route": "local", "arp_ignore_all": 8}),
-    ("filter, by all", "local_address_ignored", {**NONE, "given_route": "local", "arp_filter_all": 1}),
+    (
+        "local, by all",
+        "local_address_ignored",
+        {**NONE, "given_route": "local", "arp_ignore_all": 8},
+    ),
+    (
+        "filter, by all",
+        "local_address_ignored",
+        {**NONE, "given_route": "local", "arp_filter_all": 1},
+    ),
     ("asked", "local_address_ignored", {"asked": "arp_ignore", **CONF, "arp_filter": 1}),
     ("asked, sysctls unread", "local_address_ignored", {"asked": "arp_ignore"}),
     ("forwarding", "forwarding_off", {**UNREACHABLE, **TARGET, "forwarding": 0}),
@@ -185,7 +203,7 @@ ROWS: tuple[tuple[str, str, dict[str, Any]], ...] = (
         {**REPLY, "dropped_in": "__dev_queue_xmit", "drop_reason": "TC_EGRESS"},
     ),
     ("queue", "reply_dropped", {**REPLY, "drop_reason": "QDISC_DROP"}),
-    ("the pod's end", "reply_dropped", {**REPLY, "drop_function": "veth_xmit"}),
+    ("the pod's end, the reply", "reply_dropped", {**REPLY, "drop_function": "veth_xmit"}),
     ("nothing but that it was dropped", "reply_dropped", {**REPLY}),
 )
 

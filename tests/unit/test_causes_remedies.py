@@ -288,6 +288,27 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
             "Correct the queue of calic577831ffc7: a larger limit, or none (tc qdisc del).\n"
             "tc -s qdisc show dev calic577831ffc7",
         ),
+        (
+            "reply_dropped",
+            {"dropped": "reply", "drop_reason": "QDISC_DROP"},
+            {"egress": ("tc filter bpf pref 1", "tc qdisc tbf")},
+            "Correct the queue of calic577831ffc7: a larger limit, or none (tc qdisc del).\n"
+            "tc -s qdisc show dev calic577831ffc7",
+        ),
+        (
+            "reply_dropped",
+            {"dropped": "reply", "drop_reason": "QDISC_DROP"},
+            {"egress": ("tc filter bpf pref 1", "tc qdisc pfifo")},
+            "tc qdisc del dev calic577831ffc7 root",
+        ),
+        (
+            "reply_dropped",
+            {"dropped": "reply", "drop_reason": "TC_EGRESS"},
+            {"egress": ("tc qdisc pfifo", "tcx prog 17")},
+            "Correct or remove the tc program at egress that drops ARP.\n"
+            "tc -s filter show dev calic577831ffc7 egress\n"
+            "bpftool net show dev calic577831ffc7",
+        ),
     ],
 )
 def test_the_mend(

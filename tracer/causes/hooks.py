@@ -39,14 +39,17 @@ def traffic_control(look: Look, names: Iterable[str], direction: str) -> str:
 
     A filter of Calico's own (eBPF dataplane) is its policy: that is not to be removed.
     """
-    programs = [name for name in names if name.startswith("tc")]
+    programs = [name for name in names if name.startswith(("tc filter ", "tcx "))]
     only = _TC_FILTER.match(programs[0]) if len(programs) == 1 else None
     if only is not None:
         line = f"tc filter del dev {device(look)} {direction} pref {only[1]}"
         return command(look, line)
+    lines = [f"tc -s filter show dev {device(look)} {direction}"]
+    if any(name.startswith("tcx ") for name in programs):
+        lines.append(f"bpftool net show dev {device(look)}")  # tc does not list them
     return "\n".join(
         (
             f"Correct or remove the tc program at {direction} that drops ARP.",
-            command(look, f"tc -s filter show dev {device(look)} {direction}"),
+            *(command(look, line) for line in lines),
         )
     )

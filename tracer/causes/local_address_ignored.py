@@ -7,6 +7,7 @@ import shlex
 
 from tracer.causes.cause import Cause, Sample, command
 from tracer.causes.seen import Seen
+from tracer.causes.target_route import target_route
 from tracer.node import sysctl
 from tracer.node.look import Look
 
@@ -41,8 +42,8 @@ def _refusal(ignore: int | None, filter_: int | None) -> str:
 
 
 def _holds(look: Look) -> str | None:
-    route = look.route
-    if route is None or not route.ok or route.type != "local":
+    route = target_route(look)
+    if route is None or route.type != "local":
         return None
     if ignored := _ignored(look):
         return f"{look.target_ip} is the node's own address, {ignored}"

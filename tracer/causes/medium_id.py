@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from tracer.causes.cause import Cause, command
 from tracer.causes.seen import Seen
+from tracer.causes.target_route import target_route
 from tracer.node import sysctl
 from tracer.node.look import Look
 
@@ -35,10 +36,14 @@ def _forbids(look: Look, own: int, out: int | None) -> str | None:
 
 
 def _holds(look: Look) -> str | None:
-    if look.medium_id is None or not (look.proxy_arp_interface or look.proxy_arp_all):
+    if (
+        look.medium_id is None
+        or look.proxy_entry
+        or not (look.proxy_arp_interface or look.proxy_arp_all)
+    ):
         return None
-    route = look.route
-    if route is None or not route.ok or route.type != "unicast":
+    route = target_route(look)
+    if route is None or route.type != "unicast":
         return None
     if route.out_ifindex == look.ifindex:
         return None

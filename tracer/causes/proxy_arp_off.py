@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from tracer.causes.cause import Cause, command
 from tracer.causes.seen import Seen
+from tracer.causes.target_route import target_route
 from tracer.node import sysctl
 from tracer.node.look import Look
 
@@ -22,10 +23,10 @@ def _observed(seen: Seen, look: Look) -> str | None:
 
 
 def _holds(look: Look) -> str | None:
-    if look.proxy_arp_interface != 0 or look.proxy_arp_all != 0:
+    if look.proxy_arp_interface != 0 or look.proxy_arp_all != 0 or look.proxy_entry:
         return None
-    route = look.route
-    if route is None or not route.ok or route.type != "unicast":
+    route = target_route(look)
+    if route is None or route.type != "unicast":
         return None
     if route.out_ifindex == look.ifindex:
         return None

@@ -10,6 +10,9 @@ from tracer.node.look import Look
 
 _QUEUE = frozenset({"QDISC_DROP", "QDISC_OVERLIMIT", "QDISC_CONGESTED", "QDISC_EDT_HORIZON"})
 
+# A limit that somebody wants, such as the bandwidth plugin's, is not to be removed.
+_LIMITS_RATE = frozenset({"tbf", "htb", "hfsc", "cake"})
+
 
 def _observed(seen: Seen, look: Look) -> str | None:
     if seen.dropped != "reply" or seen.dropped_by_netfilter:
@@ -28,6 +31,9 @@ def _remedy(look: Look, seen: Seen) -> str:
     if seen.drop_reason == "TC_EGRESS" or (seen.drop_reason is None and filters):
         return hooks.traffic_control(look, look.egress, "egress")
     if seen.drop_reason in _QUEUE or "qdisc" in (seen.drop_function or ""):
+        kinds = {name.removeprefix("tc qdisc ") for name in look.egress if "tc qdisc " in name}
+        if kinds and not kinds & _LIMITS_RATE:
+            return command(look, f"tc qdisc del dev {device(look)} root")
         return "\n".join(
             (
                 f"Correct the queue of {look.interface}: a larger limit, or none (tc qdisc del).",
@@ -72,7 +78,12 @@ CAUSE = Cause(
             look={"egress": ("tc filter bpf pref 100",)},
             seen={"drop_reason": "TC_EGRESS"},
         ),
-        Sample(when="by a queue", seen={"drop_reason": "QDISC_DROP"}),
+        Sample(
+            when="by a queue",
+            look={"egress": ("tc qdisc pfifo",)},
+            seen={"drop_reason": "QDISC_DROP"},
+        ),
+        Sample(when="by a queue that limits the rate", seen={"drop_reason": "QDISC_DROP"}),
         Sample(when="otherwise"),
     ),
     drops=True,

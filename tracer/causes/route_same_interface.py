@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from tracer.causes.cause import Cause, command
 from tracer.causes.seen import Seen
+from tracer.causes.target_route import target_route
 from tracer.node.look import Look
 
 
@@ -31,8 +32,8 @@ def _sender_is_valid(seen: Seen, look: Look) -> bool:
 
 
 def _holds(look: Look) -> str | None:
-    route = look.route
-    if route is None or not route.ok or route.type != "unicast":
+    route = target_route(look)
+    if route is None or route.type != "unicast":
         return None
     # proxy_arp_pvlan allows it: __mkroute_input, and arp_fwd_pvlan (net/ipv4/arp.c).
     if route.out_ifindex != look.ifindex or look.proxy_arp_pvlan:
