@@ -6,6 +6,7 @@ All engines trace the same lab at the same time, so that they judge the same req
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections import Counter
@@ -25,6 +26,9 @@ from results import Result, note, note_unavailable
 from tracer.causes import CAUSES, INFERRED, OBSERVED
 
 SCENARIOS = [(cause.name, fault) for cause in CAUSES for fault in cause.shown_by]
+# No more than so many faults of each cause, where time is short.
+MOST = int(os.environ.get("ARPWHY_FAULTS") or len(SCENARIOS))
+CHOSEN = [(cause.name, fault) for cause in CAUSES for fault in cause.shown_by[:MOST]]
 
 # Flagged without any request, two seconds after the link went there. Who sees no request
 # (SEEN_BY) infers it: no request's own path shows it.
@@ -176,7 +180,7 @@ def test_every_cause_is_shown_by_two_faults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "fault"), SCENARIOS, ids=[f"{reason}-{fault}" for reason, fault in SCENARIOS]
+    ("reason", "fault"), CHOSEN, ids=[f"{reason}-{fault}" for reason, fault in CHOSEN]
 )
 def test_every_engine_names_the_cause(benches: Benches, pod: Pod, reason: str, fault: str) -> None:
     lab = pod.lab
