@@ -70,6 +70,7 @@ _OPTIONS = (
         "--all-netns",
         is_flag=True,
         envvar="ARPWHY_ALL_NETNS",
+        show_default="off",
         help="Trace every network namespace, not only our own.",
     ),
     click.option(
@@ -77,7 +78,8 @@ _OPTIONS = (
         type=click.Path(),
         envvar="ARPWHY_BTF",
         metavar="FILE",
-        help="The kernel's BTF.  [default: /sys/kernel/btf/vmlinux]",
+        show_default="/sys/kernel/btf/vmlinux",
+        help="The kernel's BTF.",
     ),
     click.option(
         "--pods",

@@ -32,6 +32,7 @@ FLAGGED = 3
     type=click.FloatRange(min=0, min_open=True),
     envvar="ARPWHY_DURATION",
     metavar="SECONDS",
+    show_default="until ^C",
     help="Stop after this time.",
 )
 @click.option(
@@ -39,6 +40,7 @@ FLAGGED = 3
     type=click.IntRange(min=1),
     envvar="ARPWHY_COUNT",
     metavar="N",
+    show_default="no limit",
     help="Stop after this many requests.",
 )
 @click.option(
@@ -46,12 +48,14 @@ FLAGGED = 3
     type=click.Path(dir_okay=False),
     envvar="ARPWHY_WRITE",
     metavar="FILE",
+    show_default="no recording",
     help="Also record to FILE, for arpwhy replay.",
 )
 @click.option(
     "--fail-on-flag",
     is_flag=True,
     envvar="ARPWHY_FAIL_ON_FLAG",
+    show_default="off",
     help="Exit with status 3 if a flag was raised.",
 )
 def command(
