@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 
 import pytest
 from conftest import EMULATED, Bench
@@ -35,7 +36,8 @@ def test_the_cause_is_named_at_once_and_the_remedy_mends_it(
     tally = pod.ask(5)
     raised = bench.flag(pod, "raised", reason=REASONS[fault])
     assert (raised.arrival_ns - tally.first_sent_ns) / 1e6 < SOON_MS
-    assert raised["confidence"] == "inferred"
+    # Function probes may observe the first request at once.
+    assert raised["confidence"] in ("inferred", "observed")
     assert raised["target_ip"] == "169.254.1.1"
     assert raised["evidence"]["because"]
     requests = bench.requests(pod, 7)
@@ -56,40 +58,28 @@ def test_the_cause_is_named_at_once_and_the_remedy_mends_it(
     assert said == [("raised", REASONS[fault]), ("cleared", REASONS[fault])]
 
 
-@pytest.mark.parametrize("fault", ["source_route_missing", "target_local_arp_ignore", "noarp"])
-def test_what_cannot_be_established_yet_is_unknown_with_its_evidence(
-    bench: Bench, pod: Pod, fault: str
-) -> None:
-    break_or_skip(bench, fault, pod)
-    pod.ask(3)
-    raised = bench.flag(pod, "raised")
-    FAULTS[fault].mend(bench.lab, pod)
-    assert raised["reason"] == "unknown"
-    assert raised["evidence"]["proxy_arp"] == 1
-    assert raised["evidence"]["forwarding"] == 1
-    assert "route_ok" in raised["evidence"]
-
-
 def test_no_configuration_is_blamed_for_what_netfilter_drops(bench: Bench, pod: Pod) -> None:
     break_or_skip(bench, "nft_arp_input", pod)
     with bench.lab.broken("proxy_arp_off", pod):
         pod.ask(3)
         raised = bench.flag(pod, "raised")
     FAULTS["nft_arp_input"].mend(bench.lab, pod)
-    assert raised["reason"] == "unknown"
-    assert raised["evidence"]["dropped"] == "request"
+    assert (raised["reason"], raised["confidence"]) == ("filtered_in", "observed")
+    assert raised["evidence"]["also"] == "proxy_arp_off"
 
 
 def test_requests_after_the_flag_carry_its_reason(bench: Bench, pod: Pod) -> None:
+    """Inferred for the first; the second is looked at closely, and the reason observed."""
     with bench.lab.broken("proxy_arp_off", pod):
         pod.ask(1)
         bench.flag(pod, "raised", reason="proxy_arp_off")
-        pod.ask(2)
-        first, *rest = bench.requests(pod, 3)
+        for _ in range(4):
+            time.sleep(0.5)
+            pod.ask(1)
+        first, second, *_, last = bench.requests(pod, 5)
     assert (first["reason"], first["confidence"]) == (None, None)
-    assert {(line["reason"], line["confidence"]) for line in rest} == {
-        ("proxy_arp_off", "inferred")
-    }
+    assert second["reason"] == "proxy_arp_off"
+    assert (last["reason"], last["confidence"]) == ("proxy_arp_off", "observed")
 
 
 def test_a_change_of_cause_is_a_new_flag(bench: Bench, pod: Pod) -> None:
