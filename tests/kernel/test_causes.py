@@ -140,6 +140,7 @@ def check_flags(bench: Bench, pod: Pod, reasons: list[str], confidence: str) -> 
     left = list(reasons)
     for flag in flags[:-1]:
         assert flag["state"] == "raised", context
+        assert "error" not in flag["evidence"], context  # a look that failed
         if EMULATED and flag["reason"] == "unknown":
             continue  # the look took longer than a second
         assert flag["reason"] != "unknown", context
