@@ -153,10 +153,17 @@ def test_forwarding_off_for_the_whole_node(node: Node) -> None:
     assert look(node).forwarding == 1
 
 
-def test_forwarding_is_named_before_a_missing_route(node: Node) -> None:
+def test_a_missing_route_is_named_before_forwarding(node: Node) -> None:
+    """With forwarding off every lookup that fails gives the same errno."""
     node.conf("forwarding", 0)
     node.conf("proxy_arp", 0)
     node.run("ip route del default")
+    finding = found(node)
+    assert finding.reason == "no_route"
+    assert finding.evidence["route_error"] == "EHOSTUNREACH"
+    assert finding.evidence["route_from_node_error"] == "ENETUNREACH"
+    assert finding.remedy == "ip route add default via GATEWAY"
+    node.run("ip route add default via 192.0.2.1")
     assert found(node).reason == "forwarding_off"
 
 
@@ -223,32 +230,68 @@ def test_rule_for_another_interface_is_not_named(node: Node) -> None:
 
 
 @pytest.mark.parametrize("rp_filter", [1, 2])
-def test_source_rejected_is_not_guessed(node: Node, rp_filter: int) -> None:
+def test_source_rejected(node: Node, rp_filter: int) -> None:
     """The kernel refuses the sender: not a failed lookup of the target, whatever errno."""
     node.conf("rp_filter", rp_filter)
     node.run(f"ip route del {POD}/32")
     seen = look(node)
     assert seen.route is not None and not seen.route.ok
     assert seen.route.error in ("EINVAL", "EXDEV")
+    assert seen.route_from_node is not None and seen.route_from_node.ok
+    assert seen.sender_route is not None and seen.sender_route.out_interface == "up0"
     finding = establish(seen, {})
-    assert finding.reason == "unknown"
+    assert finding.reason == "source_rejected"
     assert finding.evidence["rp_filter"] == rp_filter
+    node.run(finding.remedy)
+    assert found(node).reason == "unknown"
 
 
 def test_blackholed_sender_is_not_no_route(node: Node) -> None:
     node.run(f"ip route replace blackhole {POD}/32")
     node.run("ip route add blackhole default metric 5")  # not what matched
     finding = found(node)
-    assert finding.reason == "unknown"
+    assert finding.reason == "source_rejected"
     assert "refused_by" not in finding.evidence
+    assert finding.evidence["sender_refused_by"] == f"route blackhole {POD}/32"
+    node.run(finding.remedy)
+    assert found(node).reason == "unknown"
+
+
+def test_the_node_itself_has_the_senders_address(node: Node) -> None:
+    node.run(f"ip address add {POD}/32 dev lo")
+    seen = look(node)
+    assert seen.sender_route is not None and seen.sender_route.type == "local"
+    assert (seen.sender_owner, seen.target_owner) == ("lo", None)
+    finding = establish(seen, {})
+    assert finding.reason == "source_rejected"
+    node.run(finding.remedy)
+    assert found(node).reason == "unknown"
 
 
 def test_route_through_the_asking_interface_is_not_proxy_arp_off(node: Node) -> None:
     node.conf("proxy_arp", 0)
-    node.run(f"ip route replace default dev {CALI}")
+    node.run(f"ip route add 169.254.0.0/16 dev {CALI} metric 7")
+    node.run("ip route add 169.254.1.0/24 dev up0 table 77")  # of a table that nobody asks
     seen = look(node)
     assert seen.route is not None and seen.route.out_ifindex == seen.ifindex
-    assert establish(seen, {}).reason == "unknown"
+    assert seen.refused_by == f"route 169.254.0.0/16 metric 7 dev {CALI}"
+    finding = establish(seen, {})
+    assert finding.reason == "route_same_interface"
+    node.run(finding.remedy)
+    assert found(node).reason == "proxy_arp_off"
+
+
+@pytest.mark.parametrize("kind", ["multicast", "anycast", "broadcast"])
+def test_a_route_that_is_not_unicast_is_named(node: Node, kind: str) -> None:
+    node.run(f"ip route add {kind} {TARGET} dev up0 table {'main' if kind != 'broadcast' else 255}")
+    seen = look(node)
+    assert seen.route is not None
+    answer = seen.route if seen.route.ok else seen.route_from_node
+    assert answer is not None and answer.type == kind
+    finding = establish(seen, {})
+    assert finding.reason == "not_unicast_route"
+    node.run(finding.remedy)
+    assert found(node).reason == "unknown"
 
 
 def test_another_namespace_is_looked_into(node: Node) -> None:

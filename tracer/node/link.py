@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tracer.node import netlink
 
 IFINFOMSG = struct.Struct("=BxHiII")  # family, type, index, flags, change
 # linux/if_link.h
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER = 1, 3, 10
-_IFLA_LINKINFO, _IFLA_XDP = 18, 43
-_IFLA_INFO_SLAVE_KIND = 4
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_QDISC, _IFLA_MASTER = 1, 3, 6, 10
+_IFLA_LINKINFO, _IFLA_AF_SPEC, _IFLA_EXT_MASK, _IFLA_XDP = 18, 26, 29, 43
+_IFLA_INFO_KIND, _IFLA_INFO_SLAVE_KIND = 1, 4
+_IFLA_INET_CONF = 1
+_RTEXT_FILTER_SKIP_STATS = 1 << 3
 _IFLA_XDP_ATTACHED = 2
 # linux/if.h
 _IFF_UP, _IFF_NOARP, _IFF_LOWER_UP = 0x1, 0x80, 0x10000
@@ -21,6 +24,19 @@ _XDP = {1: "native", 2: "generic", 3: "offloaded", 4: "native"}  # XDP_ATTACHED_
 # Masters whose rx handler takes every packet of a port (net/core/dev.c, rx_handler). One of
 # a VRF goes on to ARP.
 _TAKES_ALL = frozenset({"bridge", "bond", "team", "openvswitch", "hsr"})
+# Where in IFLA_INET_CONF a sysctl of net.ipv4.conf is: IPV4_DEVCONF_* of linux/ip.h, less 1
+# (net/ipv4/devinet.c, inet_fill_link_af).
+_DEVCONF = {
+    "forwarding": 0,
+    "proxy_arp": 2,
+    "rp_filter": 7,
+    "arp_filter": 12,
+    "medium_id": 13,
+    "arp_ignore": 18,
+    "accept_local": 22,
+    "proxy_arp_pvlan": 24,
+    "route_localnet": 25,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +45,8 @@ class Link:
 
     ``carrier`` is IFF_LOWER_UP, true at once; the operational state follows it later.
     ``xdp``: ``native``, ``generic`` or ``offloaded``, where a program is attached.
+    ``kind`` is the interface's own (``veth``), ``qdisc`` its root queue's. ``conf``:
+    sysctls of net.ipv4.conf by name; none where IPv4 is not on the interface.
     """
 
     ifindex: int
@@ -40,6 +58,9 @@ class Link:
     master: int | None
     master_kind: str | None
     xdp: str | None
+    kind: str | None = None
+    qdisc: str | None = None
+    conf: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def blind(self) -> str | None:
@@ -62,19 +83,30 @@ def parse(body: bytes) -> Link:
     attributes = netlink.attributes(body, IFINFOMSG.size)
     info = netlink.attributes(attributes.get(_IFLA_LINKINFO, b""), 0)
     xdp = netlink.attributes(attributes.get(_IFLA_XDP, b""), 0).get(_IFLA_XDP_ATTACHED, b"\0")
-    master = attributes.get(_IFLA_MASTER)
     return Link(
         ifindex=ifindex,
-        name=_text(attributes.get(_IFLA_IFNAME)) or "",
+        name=netlink.text(attributes.get(_IFLA_IFNAME)) or "",
         up=bool(flags & _IFF_UP),
         carrier=bool(flags & _IFF_LOWER_UP),
         noarp=bool(flags & _IFF_NOARP),
         mac=attributes[_IFLA_ADDRESS].hex(":") if _IFLA_ADDRESS in attributes else None,
-        master=struct.unpack("=I", master)[0] if master else None,
-        master_kind=_text(info.get(_IFLA_INFO_SLAVE_KIND)),
+        master=netlink.number(attributes.get(_IFLA_MASTER)),
+        master_kind=netlink.text(info.get(_IFLA_INFO_SLAVE_KIND)),
         xdp=_XDP.get(xdp[0]),
+        qdisc=netlink.text(attributes.get(_IFLA_QDISC)),
+        kind=netlink.text(info.get(_IFLA_INFO_KIND)),
+        conf=_conf(attributes.get(_IFLA_AF_SPEC, b"")),
     )
 
 
-def _text(raw: bytes | None) -> str | None:
-    return None if raw is None else raw.rstrip(b"\0").decode("utf-8", "surrogateescape")
+def question(ifindex: int = 0) -> bytes:
+    """The body of RTM_GETLINK for that interface, or for a dump of all."""
+    mask = netlink.attribute(_IFLA_EXT_MASK, struct.pack("=I", _RTEXT_FILTER_SKIP_STATS))
+    return IFINFOMSG.pack(0, 0, ifindex, 0, 0) + mask
+
+
+def _conf(of_families: bytes) -> dict[str, int]:
+    inet = netlink.attributes(of_families, 0).get(socket.AF_INET, b"")
+    raw = netlink.attributes(inet, 0).get(_IFLA_INET_CONF, b"")
+    values = struct.unpack(f"={len(raw) // 4}i", raw)
+    return {name: values[at] for name, at in _DEVCONF.items() if at < len(values)}

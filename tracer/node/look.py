@@ -6,6 +6,10 @@ from __future__ import annotations
 import errno as errnos
 from dataclasses import dataclass
 
+# Stands in for a sender that is not known: an address of TEST-NET-1 (RFC 5737), which no pod
+# has. The kernel looks up the target before it validates the sender.
+STAND_IN = "192.0.2.1"
+
 
 @dataclass(frozen=True, slots=True)
 class RouteAnswer:
@@ -39,24 +43,30 @@ class Look:
     ``medium_id_out`` is that of the device through which ``route`` leaves.
     ``proxy_delay`` is in 1/100 s, ``proxy_qlen`` in packets.
 
-    ``up``, ``carrier``, ``noarp``: the interface's IFF_UP, its operational state (RFC 2863:
-    False for down, lowerlayerdown, notpresent), IFF_NOARP. ``master``, ``master_kind``: the
+    ``up``, ``carrier``, ``noarp``: the interface's IFF_UP, IFF_LOWER_UP (at once what the
+    operational state of RFC 2863 follows later), IFF_NOARP. ``master``, ``master_kind``: the
     bridge, bond, VRF, ... that it belongs to (kind as ``ip -d link`` names it). ``xdp``:
     ``native``, ``generic`` or ``offloaded``, where a program is attached. ``ingress`` and
     ``egress``: what hangs in the packet's way there, as its tool would name it
     (``tc filter bpf pref 100``, ``nft netdev table chain``); ``arp_input``, ``arp_output``:
     chains of netfilter's ARP hooks (``nft arp table chain``, ``arptables INPUT``).
-    ``arp_input_drops``: the one of them that drops whatever comes in, if one does.
+    ``arp_input_drops``: the one of them that drops every request that comes in by the
+    interface, if one does for certain.
 
     ``route`` is the answer to what arp_process itself asks, ip_route_input_noref: the
     target from the sender through the interface. ``route_from_node`` asks for the target
-    alone, as the node's own traffic would; only asked where ``route`` is ambiguous.
+    alone, as the node's own traffic would; only asked where ``route`` failed, or forwarding
+    is off, under which a failed lookup fails as forwarding itself does.
     ``sender_route`` asks for the sender as the node's own traffic would; its type is
     ``local`` when the node owns the address, on ``sender_owner``. None for a sender
-    that is not known (``sender_ip`` "").
-    ``refused_by`` is the route or rule that refuses the target, as ``ip`` would name it
-    after ``ip route del`` or ``ip rule del``, where one was found; ``sender_refused_by``
-    that which refuses the sender.
+    that is not known (``sender_ip`` ""): ``route`` then asks from an address that no pod
+    has, and tells of the target alone.
+    ``refused_by`` is the route or rule that refuses the target, or the route that leads it
+    where there is no proxy for it (not unicast, or through the interface itself), as ``ip``
+    would name it after ``ip route del`` or ``ip rule del``, where one was found;
+    ``sender_refused_by`` that which refuses the sender.
+    ``proxy_entry``: the target is proxied for there by ``ip neigh add proxy``, for which
+    proxy_arp and medium_id need not allow it (net/ipv4/arp.c, arp_process: pneigh_lookup).
     ``target_owner`` is the interface that owns the target, where the node does.
     ``netns_path`` is a file to enter another network namespace by; None: the caller's.
     """
@@ -103,10 +113,14 @@ class Look:
     sender_refused_by: str | None = None
     sender_owner: str | None = None
     target_owner: str | None = None
+    proxy_entry: bool | None = None
     failures: tuple[str, ...] = ()
 
     def evidence(self) -> dict[str, str | int | bool]:
-        """What was read, flat; what was not is left out, and ``unread`` tells why."""
+        """What was read, flat; what was not is left out, and ``unread`` tells why.
+
+        Of what is there beyond the conditions that always count, only what is not as usual.
+        """
         seen: dict[str, str | int | bool | None] = {
             "netns_path": self.netns_path,
             "proxy_arp": self.proxy_arp_interface,
@@ -116,9 +130,11 @@ class Look:
             "rp_filter": self.rp_filter_interface,
             "rp_filter_all": self.rp_filter_all,
         }
+        seen |= self._unusual()
         if self.route is not None:
+            sender = self.sender_ip or STAND_IN
             seen["route_question"] = (
-                f"ip route get {self.target_ip} from {self.sender_ip} iif {self.interface}"
+                f"ip route get {self.target_ip} from {sender} iif {self.interface}"
             )
             seen["route_ok"] = self.route.ok
             seen["route_error"] = self.route.error
@@ -129,6 +145,41 @@ class Look:
         if self.route_from_node is not None:
             seen["route_from_node_ok"] = self.route_from_node.ok
             seen["route_from_node_error"] = self.route_from_node.error
+        way = self.sender_route
+        if way is not None and (not way.ok or way.out_ifindex != self.ifindex):
+            seen["sender_route_error"] = way.error
+            seen["sender_route_type"] = way.type
+            seen["sender_route_out"] = way.out_interface
         seen["refused_by"] = self.refused_by
+        seen["sender_refused_by"] = self.sender_refused_by
+        seen["sender_owner"] = self.sender_owner
+        seen["target_owner"] = self.target_owner
         seen["unread"] = "; ".join(self.failures) or None
         return {name: value for name, value in seen.items() if value is not None}
+
+    def _unusual(self) -> dict[str, str | int | bool | None]:
+        """What a healthy pod's interface does not have."""
+        local = self.target_owner is not None
+        master = None if self.master is None else f"{self.master_kind or ''} {self.master}".strip()
+        return {
+            "up": False if self.up is False else None,
+            "carrier": False if self.up and self.carrier is False else None,
+            "noarp": self.noarp or None,
+            "master": master,
+            "xdp": self.xdp,
+            "proxy_arp_pvlan": self.proxy_arp_pvlan or None,
+            "medium_id": self.medium_id or None,
+            "medium_id_out": self.medium_id_out if self.medium_id else None,
+            "arp_ignore": self.arp_ignore_interface if local else None,
+            "arp_ignore_all": self.arp_ignore_all if local else None,
+            "arp_filter": self.arp_filter_interface if local else None,
+            "arp_filter_all": self.arp_filter_all if local else None,
+            "proxy_delay": self.proxy_delay or None,
+            "proxy_qlen": self.proxy_qlen if self.proxy_delay else None,
+            "proxy_entry": self.proxy_entry or None,
+            "ingress": ", ".join(self.ingress) or None,
+            "egress": ", ".join(self.egress) or None,
+            "arp_input": ", ".join(self.arp_input) or None,
+            "arp_output": ", ".join(self.arp_output) or None,
+            "arp_input_drops": self.arp_input_drops,
+        }

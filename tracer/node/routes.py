@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The route question that arp_process asks, and what refuses it.
+"""The route questions: that which arp_process asks, and the node's own.
 
 arp_process (net/ipv4/arp.c) calls ip_route_input_noref(target, sender, device);
 RTM_GETROUTE with an input interface runs the same function (net/ipv4/route.c,
@@ -8,17 +8,19 @@ inet_rtm_getroute), so its answer is the kernel's, rules and source validation i
 
 from __future__ import annotations
 
-import errno
 import socket
 import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any
 
 from tracer.node import netlink
 from tracer.node.look import RouteAnswer
+from tracer.node.netlink import Connection
 
 # linux/rtnetlink.h
-_TYPES = {
+UNICAST = 1
+TYPES = {
     1: "unicast",
     2: "local",
     3: "broadcast",
@@ -29,123 +31,107 @@ _TYPES = {
     8: "prohibit",
     9: "throw",
 }
-_BLACKHOLE, _UNREACHABLE, _PROHIBIT, _THROW = 6, 7, 8, 9
 _RTMSG = struct.Struct("=BBBBBBBBI")
-_RTA_DST, _RTA_PRIORITY, _RTA_TABLE = 1, 6, 15
-_MAIN = 254
-
-# Which route and which rule refuses with which errno: fib_props (net/ipv4/fib_semantics.c),
-# fib4_rule_action (net/ipv4/fib_rules.c). Numbers of rule actions: linux/fib_rules.h.
-_REFUSING_ROUTE = {
-    errno.ENETUNREACH: _THROW,
-    errno.EHOSTUNREACH: _UNREACHABLE,
-    errno.EACCES: _PROHIBIT,
-    errno.EINVAL: _BLACKHOLE,
-}
-_REFUSING_RULE = {
-    errno.ENETUNREACH: (7, "unreachable"),
-    errno.EACCES: (8, "prohibit"),
-    errno.EINVAL: (6, "blackhole"),
-}
-# Selectors that a request for this target from this sender always meets or that we
-# check; a rule with any other is not named.
-_RULE_SELECTORS = {"FRA_SRC", "FRA_DST", "FRA_IIFNAME", "FRA_PRIORITY"}
-_RULE_PLAIN = {"FRA_TABLE", "FRA_PROTOCOL", "FRA_SUPPRESS_PREFIXLEN"}
+_RTA_DST, _RTA_SRC, _RTA_IIF, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY = 1, 2, 3, 4, 5, 6
+_RTA_TABLE = 15
+_RTM_F_LOOKUP_TABLE = 0x1000
+_MAIN, _LOCAL = 254, 255
 
 
-def ask(route: Any, **question: Any) -> RouteAnswer:
-    """One RTM_GETROUTE through ``route``, a pyroute2 IPRoute. Raises OSError."""
+def ask(connection: Connection, target: str, sender: str = "", ifindex: int = 0) -> RouteAnswer:
+    """``ip route get TARGET [from SENDER iif INTERFACE]``. Raises OSError if not even asked."""
+    attributes = netlink.attribute(_RTA_DST, IPv4Address(target).packed)
+    if sender:
+        attributes += netlink.attribute(_RTA_SRC, IPv4Address(sender).packed)
+    if ifindex:
+        attributes += netlink.attribute(_RTA_IIF, struct.pack("=I", ifindex))
+    source_length = 32 if sender else 0
+    fixed = _RTMSG.pack(socket.AF_INET, 32, source_length, 0, 0, 0, 0, 0, _RTM_F_LOOKUP_TABLE)
     try:
-        answers = list(route.route("get", **question))
-    except Exception as error:
-        # pyroute2.NetlinkError: an OSError in no version, a ``code`` in all.
-        number = getattr(error, "code", None)
-        if not isinstance(number, int):
-            raise
-        return RouteAnswer(ok=False, errno=number)
-    if not answers:
-        raise OSError(errno.EPROTO, "no answer to the route question")
-    answer = answers[0]
-    index = answer.get_attr("RTA_OIF")
+        body = connection.ask(netlink.RTM_GETROUTE, fixed + attributes)
+    except TimeoutError:
+        raise
+    except OSError as error:
+        return RouteAnswer(ok=False, errno=error.errno or 0)
+    return answer(body)
+
+
+def answer(body: bytes) -> RouteAnswer:
+    """What the kernel answered to a route question."""
+    found = _attributes(body)
+    out = netlink.number(found.get(_RTA_OIF))
+    gateway = found.get(_RTA_GATEWAY)
     return RouteAnswer(
         ok=True,
-        out_interface=_interface_name(index),
-        out_ifindex=index,
-        type=_TYPES.get(answer["type"], str(answer["type"])),
-        table=answer.get_attr("RTA_TABLE"),
-        gateway=answer.get_attr("RTA_GATEWAY"),
+        out_interface=interface_name(out),
+        out_ifindex=out,
+        type=TYPES.get(body[7], str(body[7])),
+        table=netlink.number(found.get(_RTA_TABLE)),
+        gateway=None if gateway is None else str(IPv4Address(gateway)),
     )
 
 
-def refused_by(
-    route: Any, number: int, target_ip: str, sender_ip: str, interface: str
-) -> str | None:
-    """The route or rule that refuses the target with this errno: ``route unreachable
-    default``, ``rule prohibit pref 5``. None: there is none (ENETUNREACH: nothing
-    matched), or it could not be told. Raises OSError.
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route as it is in its table; ``ifindex`` 0: none, or several next hops."""
+
+    type: str
+    network: IPv4Network
+    ifindex: int
+    table: int
+    metric: int
+
+    @property
+    def name(self) -> str:
+        """As ``ip route del`` takes it, without a device."""
+        kind = "" if self.type == "unicast" else f"{self.type} "
+        name = f"{kind}{self.network if self.network.prefixlen else 'default'}"
+        name += f" metric {self.metric}" if self.metric else ""
+        # iproute2 takes those of some types to be in table local (ip-route(8)).
+        usual = _LOCAL if self.type in ("local", "broadcast", "anycast") else _MAIN
+        return name + (f" table {self.table}" if self.table != usual else "")
+
+
+def of_type(
+    connection: Connection,
+    kind: int,
+    *,
+    ifindex: int = 0,
+    lengths: frozenset[int] | None = None,
+) -> Iterator[Route]:
+    """The node's routes of that type (RTN_*), of all tables; only those through that
+    interface, only of these prefix lengths.
+
+    Filtered by type and interface in the kernel: a node may carry the routes of the whole
+    Internet. Raises OSError.
     """
-    return _refusing_rule(route, number, target_ip, sender_ip, interface) or _refusing_route(
-        number, target_ip
-    )
-
-
-def _refusing_route(number: int, target_ip: str) -> str | None:
-    kind = _REFUSING_ROUTE.get(number)
-    if kind is None:
-        return None
-    target = IPv4Address(target_ip)
-    best: tuple[int, int, str] | None = None
-    # Filtered by type in the kernel: a node may carry the routes of the whole Internet.
     question = _RTMSG.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, kind, 0)
-    for body in netlink.dump(netlink.RTM_GETROUTE, question):
-        _, length, _, _, table, _, _, found, _ = _RTMSG.unpack_from(body)
-        if found != kind:
+    if ifindex:
+        question += netlink.attribute(_RTA_OIF, struct.pack("=I", ifindex))
+    for body in connection.dump(netlink.RTM_GETROUTE, question):
+        length, found = body[1], body[7]
+        if found != kind or (lengths is not None and length not in lengths):
             continue
-        attributes = netlink.attributes(body, _RTMSG.size)
-        network = IPv4Network((attributes.get(_RTA_DST, bytes(4)), length))
-        if target not in network:
+        attributes = _attributes(body)
+        out = netlink.number(attributes.get(_RTA_OIF)) or 0
+        if ifindex and out != ifindex:
             continue
-        table = _number(attributes.get(_RTA_TABLE)) or table
-        metric = _number(attributes.get(_RTA_PRIORITY)) or 0
-        name = f"route {_TYPES[kind]} {network if length else 'default'}"
-        name += f" metric {metric}" if metric else ""
-        name += f" table {table}" if table != _MAIN else ""
-        if best is None or (length, -metric) > best[:2]:
-            best = (length, -metric, name)
-    return best[2] if best else None
+        yield Route(
+            type=TYPES.get(kind, str(kind)),
+            network=IPv4Network((attributes.get(_RTA_DST, bytes(4)), length)),
+            ifindex=out,
+            table=netlink.number(attributes.get(_RTA_TABLE)) or body[4],
+            metric=netlink.number(attributes.get(_RTA_PRIORITY)) or 0,
+        )
 
 
-def _refusing_rule(
-    route: Any, number: int, target_ip: str, sender_ip: str, interface: str
-) -> str | None:
-    action = _REFUSING_RULE.get(number)
-    if action is None:
-        return None
-    for rule in route.get_rules(family=socket.AF_INET):
-        selectors = dict(rule["attrs"])
-        if rule["action"] != action[0] or rule["flags"] or rule["tos"]:
-            continue
-        if set(selectors) - _RULE_SELECTORS - _RULE_PLAIN:
-            continue
-        if (
-            _covers(selectors.get("FRA_SRC"), rule["src_len"], sender_ip)
-            and _covers(selectors.get("FRA_DST"), rule["dst_len"], target_ip)
-            and selectors.get("FRA_IIFNAME", interface) == interface
-        ):
-            return f"rule {action[1]} pref {selectors.get('FRA_PRIORITY', 0)}"
-    return None
-
-
-def _covers(prefix: str | None, length: int, ip: str) -> bool:
-    return prefix is None or IPv4Address(ip) in IPv4Network((prefix, length), strict=False)
-
-
-def _number(raw: bytes | None) -> int | None:
-    return None if raw is None else int(struct.unpack("=I", raw)[0])
-
-
-def _interface_name(index: int | None) -> str | None:
+def interface_name(index: int | None) -> str | None:
+    """None for an interface that is gone."""
     try:
         return None if index is None else socket.if_indextoname(index)
     except OSError:
         return None
+
+
+def _attributes(body: bytes) -> dict[int, bytes]:
+    return netlink.attributes(body, _RTMSG.size)

@@ -22,6 +22,10 @@ def of_interface(interface: str, name: str) -> Path:
     return IPV4 / "conf" / interface / name
 
 
+def of_neighbours(interface: str, name: str) -> Path:
+    return IPV4 / "neigh" / interface / name
+
+
 def setting(interface: str, name: str, value: int) -> str:
     """``net.ipv4.conf.IF.NAME=VALUE`` as sysctl(8) takes it on a shell's command line.
 

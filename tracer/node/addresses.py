@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whose an IPv4 address is: the node's own, a neighbour's, or one to be proxied for."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+from tracer.node import netlink
+from tracer.node.netlink import Connection
+
+_IFADDRMSG = struct.Struct("=BBBBI")
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+# linux/neighbour.h
+_NDMSG = struct.Struct("=BxxxiHBB")
+_NDA_DST, _NDA_LLADDR = 1, 2
+_NTF_PROXY = 0x08
+
+
+def owners(connection: Connection) -> dict[str, int]:
+    """The node's own addresses, each with the index of its interface. Raises OSError."""
+    question = _IFADDRMSG.pack(socket.AF_INET, 0, 0, 0, 0)
+    found = {}
+    for body in connection.dump(netlink.RTM_GETADDR, question):
+        attributes = netlink.attributes(body, _IFADDRMSG.size)
+        raw = attributes.get(_IFA_LOCAL, attributes.get(_IFA_ADDRESS))
+        if raw is not None:
+            found[str(IPv4Address(raw))] = _IFADDRMSG.unpack_from(body)[4]
+    return found
+
+
+def neighbours(connection: Connection) -> Iterator[tuple[int, str]]:
+    """(interface's index, address) of those that have been heard: with a MAC address."""
+    for body in connection.dump(netlink.RTM_GETNEIGH, _NDMSG.pack(socket.AF_INET, 0, 0, 0, 0)):
+        attributes = netlink.attributes(body, _NDMSG.size)
+        if _NDA_DST in attributes and any(attributes.get(_NDA_LLADDR, b"")):
+            yield _NDMSG.unpack_from(body)[1], str(IPv4Address(attributes[_NDA_DST]))
+
+
+def proxied(connection: Connection) -> set[tuple[int, str]]:
+    """(interface's index, address) of ``ip neigh show proxy``; index 0: on all of them."""
+    question = _NDMSG.pack(socket.AF_INET, 0, 0, _NTF_PROXY, 0)
+    found = set()
+    for body in connection.dump(netlink.RTM_GETNEIGH, question):
+        _, ifindex, _, flags, _ = _NDMSG.unpack_from(body)
+        raw = netlink.attributes(body, _NDMSG.size).get(_NDA_DST)
+        if flags & _NTF_PROXY and raw is not None:
+            found.add((ifindex, str(IPv4Address(raw))))
+    return found

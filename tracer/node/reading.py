@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fills a Look, in the network namespace that the thread is in."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, TypeVar
+
+from tracer.node import arptables, nftables, routes, sysctl, tcx, traffic_control
+from tracer.node.look import STAND_IN, Look, RouteAnswer
+from tracer.node.moment import Moment
+
+T = TypeVar("T")
+
+_OF_ALL = {
+    "proxy_arp_all": "proxy_arp",
+    "rp_filter_all": "rp_filter",
+    "arp_ignore_all": "arp_ignore",
+    "arp_filter_all": "arp_filter",
+    "ip_forward": "forwarding",  # the same variable (net/ipv4/devinet.c, ctl_forward_entry)
+}
+_OF_INTERFACE = {
+    "proxy_arp_interface": "proxy_arp",
+    "proxy_arp_pvlan": "proxy_arp_pvlan",
+    "medium_id": "medium_id",
+    "forwarding": "forwarding",
+    "rp_filter_interface": "rp_filter",
+    "arp_ignore_interface": "arp_ignore",
+    "arp_filter_interface": "arp_filter",
+    "route_localnet": "route_localnet",
+    "accept_local": "accept_local",
+}
+
+
+class Reading:
+    """One interface, one sender, one target. ``found`` has fields of Look, and ``failures``
+    what could not be read, each with its name.
+    """
+
+    def __init__(
+        self, moment: Moment, ifindex: int, interface: str, sender_ip: str, target_ip: str
+    ) -> None:
+        self.found: dict[str, Any] = {}
+        self.failures: list[str] = []
+        self._moment = moment
+        self._ifindex = ifindex
+        self._interface = interface
+        self._sender = sender_ip
+        self._target = target_ip
+
+    def read(self, *, filters: bool) -> None:
+        """Never raises for what the node looks like."""
+        try:
+            self._link()
+        except OSError as error:
+            self._failed(f"interface {self._interface} (index {self._ifindex})", error)
+            return
+        self._sysctls()
+        self._routes()
+        self.found["proxy_entry"] = self._try("proxy neighbours", self._proxy_entry)
+        if filters:
+            self._traffic_control()
+            self._netfilter()
+
+    def look(self, netns: int, netns_path: str | None = None) -> Look:
+        """What was read, so far."""
+        return Look(
+            netns=netns,
+            ifindex=self._ifindex,
+            sender_ip=self._sender,
+            target_ip=self._target,
+            netns_path=netns_path,
+            failures=tuple(self.failures),
+            **{"interface": self._interface, **self.found},
+        )
+
+    def _link(self) -> None:
+        link = self._moment.link(self._ifindex)
+        self._interface = link.name  # it may be renamed
+        master = routes.interface_name(link.master)
+        self.found |= {
+            "interface": link.name,
+            "up": link.up,
+            "carrier": link.carrier,
+            "noarp": link.noarp,
+            "mac": link.mac,
+            "master": master or (None if link.master is None else str(link.master)),
+            "master_kind": link.master_kind,
+            "xdp": link.xdp,
+        }
+        if not link.conf:
+            self.failures.append(f"net.ipv4.conf.{link.name}: IPv4 is not on the interface")
+        self.found |= {field: link.conf.get(name) for field, name in _OF_INTERFACE.items()}
+
+    def _sysctls(self) -> None:
+        for field, name in _OF_ALL.items():
+            key = f"net.ipv4.conf.all.{name}"
+            self.found[field] = self._try(key, partial(self._moment.setting, "all", name))
+        for name in ("proxy_delay", "proxy_qlen"):
+            path = sysctl.of_neighbours(self._interface, name)
+            self.found[name] = self._try(str(path), partial(sysctl.read, path))
+
+    def _routes(self) -> None:
+        found = self.found
+        sender = self._sender or STAND_IN
+        try:
+            route = found["route"] = routes.ask(
+                self._moment.route, self._target, sender, self._ifindex
+            )
+            if not route.ok or not found.get("forwarding"):
+                # With forwarding off whatever fails fails alike. And a blackhole for the target
+                # fails as a sender does that was not valid: alone, there is no sender.
+                found["route_from_node"] = routes.ask(self._moment.route, self._target)
+            if self._sender:
+                found["sender_route"] = routes.ask(self._moment.route, self._sender)
+        except OSError as error:
+            self._failed("route", error)
+            return
+        if route.ok and route.out_ifindex is not None:
+            out = route.out_ifindex
+            found["medium_id_out"] = self._try(
+                "medium_id of the way out", lambda: self._moment.link(out).conf.get("medium_id")
+            )
+        for name, label in (("refused_by", "refusing route"), ("sender_refused_by", "sender's")):
+            refused = self._refused if name == "refused_by" else self._sender_refused
+            found[name] = self._try(label, refused)
+        found["target_owner"] = self._try("addresses", lambda: self._owner(self._target))
+        found["sender_owner"] = self._try("addresses", lambda: self._owner(self._sender))
+
+    def _refused(self) -> str | None:
+        refusals = self._moment.refusals
+        route: RouteAnswer = self.found["route"]
+        alone: RouteAnswer | None = self.found.get("route_from_node")
+        if route.ok:
+            if route.type == "unicast" and route.out_ifindex == self._ifindex:
+                return refusals.through(self._ifindex, self._interface, self._target)
+            return refusals.by_type(route.type or "", self._target)
+        if alone is not None and alone.ok and route.errno == errno.EINVAL:
+            return refusals.by_type(alone.type or "", self._target)
+        number = route.errno if self.found.get("forwarding") else (alone or route).errno
+        if alone is not None and alone.errno != number and number == errno.EINVAL:
+            return None  # The sender is what failed.
+        return refusals.by_errno(number, self._target, self._sender, self._interface)
+
+    def _sender_refused(self) -> str | None:
+        way: RouteAnswer | None = self.found.get("sender_route")
+        if way is None or way.ok:
+            return None
+        # The way back comes in by the loopback interface (net/ipv4/fib_frontend.c,
+        # __fib_validate_source: LOOPBACK_IFINDEX).
+        return self._moment.refusals.by_errno(way.errno, self._sender, "", "lo")
+
+    def _owner(self, address: str) -> str | None:
+        return routes.interface_name(self._moment.owners.get(address))
+
+    def _proxy_entry(self) -> bool:
+        places = ((self._ifindex, self._target), (0, self._target))
+        return any(place in self._moment.proxied for place in places)
+
+    def _traffic_control(self) -> None:
+        for direction in ("ingress", "egress"):
+            filters = self._try("tc filters", partial(self._filters, direction)) or ()
+            programs = self._try("tcx", partial(tcx.programs, self._ifindex, direction)) or ()
+            self.found[direction] = (*filters, *programs)
+        queue = traffic_control.queue(self._moment.link(self._ifindex).qdisc)
+        self.found["egress"] += queue
+
+    def _filters(self, direction: str) -> tuple[str, ...]:
+        names = traffic_control.filters(self._moment.route, self._ifindex, direction)
+        if names and direction == "egress" and self._ifindex not in self._moment.with_clsact:
+            return ()
+        return names
+
+    def _netfilter(self) -> None:
+        moment, found = self._moment, self.found
+        for chain in self._try("nftables", lambda: moment.netdev_chains) or ():
+            if chain.on(self._interface):
+                found[chain.hook] = (*found.get(chain.hook, ()), str(chain))
+        nft = self._try("nftables", lambda: moment.arp_chains) or ()
+        legacy = self._try("arptables", lambda: moment.arptables) or ()
+        for hook in ("input", "output"):
+            found[f"arp_{hook}"] = (
+                *(str(chain) for chain in nft if chain.hook == hook),
+                *(str(chain) for chain in legacy if chain.name == hook.upper()),
+            )
+        found["arp_input_drops"] = self._try("nftables", lambda: self._dropping(nft, legacy))
+
+    def _dropping(
+        self, nft: Iterable[nftables.Chain], legacy: Iterable[arptables.Chain]
+    ) -> str | None:
+        interface = self._interface
+        for chain in nft:
+            if chain.hook == "input" and nftables.drops_requests(
+                chain, self._moment.arp_rules, interface
+            ):
+                return str(chain)
+        for table in legacy:
+            if table.name == "INPUT" and table.drops_requests(interface):
+                return str(table)
+        return None
+
+    def _try(self, what: str, read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except (OSError, ValueError) as error:
+            self._failed(what, error)
+            return None
+
+    def _failed(self, what: str, error: Exception) -> None:
+        number = getattr(error, "errno", None)
+        said = f"{what}: {os.strerror(number) if number else error or type(error).__name__}"
+        if said not in self.failures:
+            self.failures.append(said)
