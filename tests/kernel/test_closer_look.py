@@ -82,8 +82,9 @@ def test_nothing_runs_for_every_packet_but_while_a_cause_is_not_yet_observed(eng
         assert "kfree_skb" in attached(tracer)
         assert per_packet() == own
 
-        # Up, and inferred: attached for the next request, which does not come.
-        lab.break_("proxy_arp_off", pod)
+        # Up, and inferred (no engine sees a route lookup but by the closer look): attached for
+        # the next request, which does not come.
+        lab.break_("prohibit_rule", pod)
         assert pod.ask(1).replies == 0
         assert bench.flag(pod, "raised")["confidence"] == "inferred"
         assert wait_until(lambda: per_packet() == own | CLOSER), attached(tracer)
@@ -93,17 +94,17 @@ def test_nothing_runs_for_every_packet_but_while_a_cause_is_not_yet_observed(eng
         def observed() -> bool:
             pod.ask(1, settle=0.05)
             newest = tracer.requests(pod.interface)[-1]
-            return (newest["reason"], newest["confidence"]) == ("proxy_arp_off", "observed")
+            return (newest["reason"], newest["confidence"]) == ("no_route", "observed")
 
         assert wait_until(observed, 2 * PATIENCE_S), tracer.requests(pod.interface)[-1]
         assert wait_until(lambda: per_packet() == own), attached(tracer)
         pod.ask(13)
         time.sleep(1.0)
         assert per_packet() == own
-        assert bench.flags(pod) == [("raised", "proxy_arp_off")], tracer.flags()
+        assert bench.flags(pod) == [("raised", "no_route")], tracer.flags()
 
         # Down again.
-        FAULTS["proxy_arp_off"].mend(lab, pod)
+        FAULTS["prohibit_rule"].mend(lab, pod)
         assert pod.ask(3).replies == 3
         assert bench.flag(pod, "cleared")["confidence"] == "observed"
         assert per_packet() == own
