@@ -14,6 +14,7 @@ _COMMANDS = {
     "trace": "A live trace: a line for every request, flag and neighbour event.",
     "replay": "A recording through the same pipeline as trace.",
     "explain": "The page of a cause: what it means, how it is recognised, the mend.",
+    "diagnose": "One look at the node: which interfaces would get no reply, and why.",
     "doctor": "Can this machine trace? What is missing, and how to get it.",
 }
 

@@ -49,9 +49,9 @@ class DumpInterruptedError(OSError):
     """The dumped table changed every time while it was read."""
 
 
-def listening(groups: int) -> socket.socket:
-    """A non-blocking socket bound to the rtnetlink groups of the thread's namespace."""
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+def listening(groups: int, protocol: int = ROUTE) -> socket.socket:
+    """A non-blocking socket bound to these groups, of the thread's namespace."""
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
     try:
         sock.bind((0, groups))
         sock.setblocking(False)

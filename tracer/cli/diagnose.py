@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``arpwhy diagnose``: one look at the node's configuration, without BPF."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+import time
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+import click
+
+from tracer.cli.display import STDOUT, standard_output
+from tracer.cli.failure import fail
+from tracer.diagnose import Diagnosis, diagnose, record
+from tracer.diagnose.text import Text
+from tracer.diagnose.watch import watch
+from tracer.node.survey import survey
+from tracer.options import DEFAULT_GLOBS, DEFAULT_TARGETS
+from tracer.output import OutputBlocked, OutputClosed, OutputFailed
+from tracer.sinks.printable import printable
+from tracer.stop import StopSignals
+
+PROBLEM = 3
+_GLOB = frozenset("*?[")
+
+
+def _target(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(value))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not an IPv4 address") from None
+
+
+@click.command(name="diagnose", short_help="One look at the node's configuration.")
+@click.argument("interfaces", nargs=-1, metavar="[INTERFACE]...")
+@click.option(
+    "--target",
+    default=DEFAULT_TARGETS[0],
+    callback=_target,
+    envvar="ARPWHY_TARGET",
+    metavar="IP",
+    show_default=True,
+    help="The address whose requests are judged.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    envvar="ARPWHY_FORMAT",
+    show_default=True,
+    help="Text for people, or a JSON object.",
+)
+@click.option(
+    "--watch",
+    "keep_looking",
+    is_flag=True,
+    envvar="ARPWHY_WATCH",
+    help="Keep looking, and show what changes, until Ctrl-C.",
+)
+def command(interfaces: tuple[str, ...], target: str, form: str, keep_looking: bool) -> None:
+    """Say which interfaces would get no proxy reply, why, and what mends it.
+
+    Reads the node's configuration and asks the kernel for its routes; needs no BPF. All
+    cali* interfaces, or those named (globs are names too). Exit status 3 if there is a
+    problem, 0 with warnings only, and at the end of --watch.
+    """
+    globs = interfaces or DEFAULT_GLOBS
+
+    def look() -> Diagnosis:
+        return diagnose(survey(lambda name: _matches(name, globs), target))
+
+    text = Text(colour=os.isatty(STDOUT) and "NO_COLOR" not in os.environ)
+    found = None
+    try:
+        with StopSignals() as stop:
+            output = standard_output(stop)
+            found = look()
+            if missing := _missing(globs, found):
+                fail(printable(f"no interface {missing} in this network namespace"))
+            if form == "json":
+                output.write(record.line(found, time.time_ns()))
+            else:
+                output.write(text.whole(found, " ".join(globs)))
+            output.flush()
+            if keep_looking:
+                changed = record.change if form == "json" else text.change
+                watch(found, look, lambda *change: output.write(changed(*change)), output, stop)
+    except (OutputClosed, OutputBlocked):
+        pass
+    except OutputFailed as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"the kernel tells of no interfaces: {error.strerror or error}")
+    sys.exit(PROBLEM if found is not None and found.problems and not keep_looking else 0)
+
+
+def _matches(name: str, globs: Sequence[str]) -> bool:
+    return any(name == glob or fnmatchcase(name, glob) for glob in globs)
+
+
+def _missing(globs: Sequence[str], found: Diagnosis) -> str | None:
+    """A name that was asked for, and that no interface has; a glob may match none."""
+    there = {each.interface for each in found.interfaces}
+    return next((glob for glob in globs if glob not in there and not _GLOB & set(glob)), None)

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is not as Calico would have set it, or may be in the way, and is not fatal yet.
+
+Felix writes an interface's settings once, when it comes up; whatever writes later wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tracer.causes.cause import command, device
+from tracer.node import sysctl
+from tracer.node.look import Look
+from tracer.node.survey import Survey, Surveyed
+
+_CALICO_MAC = "ee:ee:ee:ee:ee:ee"
+_CALICO_PREFIX = "cali"
+# Felix's own chain: it drops replies that claim a pod's address, not the gateway's.
+_CALICO_TABLE = " calico-arp "
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """``name`` is for programs. ``condition`` is the one that it is about, if any.
+
+    ``text`` is a sentence without the interface's name; ``remedy`` as a cause's, or "".
+    """
+
+    name: str
+    condition: str | None
+    text: str
+    remedy: str = ""
+
+
+def of_interface(surveyed: Surveyed, survey: Survey) -> Iterator[Drift]:
+    look = surveyed.looks[0]
+    yield from _in_the_way(look, survey)
+    yield from _ways(surveyed, survey)
+    yield from _sysctls(look, survey)
+    if look.mac not in (None, _CALICO_MAC) and look.interface.startswith(_CALICO_PREFIX):
+        yield Drift(
+            "mac",
+            None,
+            f"The MAC address is {look.mac}, and Calico sets {_CALICO_MAC}: a pod that has "
+            "learnt the one asks in vain at the other.",
+            command(look, f"ip link set dev {device(look)} address {_CALICO_MAC}"),
+        )
+
+
+def _in_the_way(look: Look, survey: Survey) -> Iterator[Drift]:
+    if look.xdp is not None:
+        yield Drift(
+            "xdp",
+            "in",
+            f"A {look.xdp} XDP program is attached. Whether it passes ARP on is not to be seen "
+            "from here.",
+            command(look, f"ip -d link show dev {device(look)}"),
+        )
+    places = {
+        "ingress": (look.ingress, "in", "what comes in"),
+        "egress": (look.egress, "out", "what goes out"),
+        "arp_input": (look.arp_input, "in", "the ARP packets that come in"),
+        "arp_output": (look.arp_output, "out", "the ARP packets that go out"),
+    }
+    for name, (filters, condition, what) in places.items():
+        foreign = [each for each in filters if not _calicos(each, survey)]
+        if foreign and look.arp_input_drops not in foreign:
+            yield Drift(
+                name,
+                condition,
+                f"{', '.join(foreign)}: may drop {what}. Calico passes ARP on.",
+            )
+
+
+def _calicos(name: str, survey: Survey) -> bool:
+    """Its eBPF dataplane's programs, which pass ARP on, and its own ARP table."""
+    return _CALICO_TABLE in name or (survey.ebpf and name.startswith(("tc filter bpf ", "tcx ")))
+
+
+def _ways(surveyed: Surveyed, survey: Survey) -> Iterator[Drift]:
+    look = surveyed.looks[0]
+    route = look.route
+    if not surveyed.host_routes and surveyed.led_to is not None:
+        text = "No /32 route leads there, as Calico gives every pod one"
+        if not surveyed.led_to:
+            text += ": the node cannot reach the pod, and rejects it where rp_filter is on"
+        yield Drift("no_host_route", "source", f"{text}.")
+    if survey.default_route is False and route is not None and route.ok:
+        yield Drift(
+            "no_default_route",
+            None,
+            f"There is no default route. {look.target_ip} is covered by another, as long as "
+            "that is there.",
+            command(look, f"ip route get fibmatch {look.target_ip}"),
+        )
+    if look.target_owner is not None:
+        yield Drift(
+            "target_is_local",
+            None,
+            f"The node itself has {look.target_ip}, on {look.target_owner}: it answers as for "
+            "any address of its own, and not by proxy.",
+        )
+
+
+def _sysctls(look: Look, survey: Survey) -> Iterator[Drift]:
+    if look.route_localnet == 0:
+        yield _sysctl(look, "route_localnet", "route_localnet is 0, and Calico sets 1.", 1)
+    default, own = survey.rp_filter_default, look.rp_filter_interface
+    as_in_ebpf_mode = survey.ebpf and own == 0
+    if None not in (default, own) and own != default and not as_in_ebpf_mode:
+        yield _sysctl(
+            look,
+            "rp_filter",
+            f"rp_filter is {own}, and Calico sets that of net.ipv4.conf.default, which is "
+            f"{default}; 0 where pods may send from any address.",
+            default or 0,
+        )
+    if look.proxy_arp_interface == 0 and look.proxy_arp_all:
+        yield _sysctl(
+            look,
+            "proxy_arp",
+            "proxy_arp is on through net.ipv4.conf.all only, and Calico sets the interface's.",
+            1,
+            "proxy_arp",
+        )
+    if look.proxy_arp_interface == 0 and not look.proxy_arp_all and look.proxy_entry:
+        yield _sysctl(
+            look,
+            "proxy_arp",
+            f"proxy_arp is off; {look.target_ip} is answered by an entry of ip neigh show proxy "
+            "alone.",
+            1,
+            "proxy_arp",
+        )
+    if look.medium_id:
+        yield _sysctl(
+            look,
+            "medium_id",
+            f"medium_id is {look.medium_id}, and Calico leaves it at 0.",
+            0,
+            "medium_id",
+        )
+    if look.proxy_delay:
+        setting = f"net.ipv4.neigh.{look.interface.replace('.', '/')}.proxy_delay=0"
+        yield Drift(
+            "proxy_delay",
+            "out",
+            f"proxy_delay is {look.proxy_delay}, and Calico sets 0: replies come up to "
+            f"{look.proxy_delay / 100:g} s late, and none while more than {look.proxy_qlen} wait.",
+            command(look, f"sysctl -w {setting}"),
+        )
+
+
+def _sysctl(look: Look, name: str, text: str, value: int, condition: str | None = None) -> Drift:
+    setting = sysctl.setting(look.interface, name, value)
+    return Drift(name, condition, text, command(look, f"sysctl -w {setting}"))
