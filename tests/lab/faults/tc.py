@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..pod import Pod
 
 _PREFERENCE = "100"
-_FAULTS = ("tc_ingress_drop", "tc_ingress_stolen", "tc_egress_drop")
+_FAULTS = ("tc_ingress_drop", "tc_ingress_stolen", "tc_egress_drop", "tc_egress_stolen")
 _SHOT, _STOLEN = 2, 4  # TC_ACT_* of linux/pkt_cls.h
 
 
@@ -75,6 +75,11 @@ def tc_ingress_stolen(lab: Lab, pod: Pod) -> Saved:
     return _add(lab, pod, "ingress", 1, _STOLEN)
 
 
-@fault("tc egress drops the reply", undo=_delete)
+@fault("tc egress drops the reply", undo=_delete, touches="tc egress")
 def tc_egress_drop(lab: Lab, pod: Pod) -> Saved:
     return _add(lab, pod, "egress", 2, _SHOT)
+
+
+@fault("tc egress takes the reply and passes it to nobody", undo=_delete, touches="tc egress")
+def tc_egress_stolen(lab: Lab, pod: Pod) -> Saved:
+    return _add(lab, pod, "egress", 2, _STOLEN)
