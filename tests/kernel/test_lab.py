@@ -55,6 +55,10 @@ def is_answered(pod: Pod, expected: bool = True) -> bool:
     return tally.replies == (7 if expected else 0)
 
 
+# What ip says now and then where other namespaces come and go on the machine meanwhile.
+PEER_GONE = "Error: Peer netns reference is invalid.\n"
+
+
 def configuration(*namespaces: Netns) -> list[list[str]]:
     """All that a fault could leave behind in these namespaces."""
     commands = (
@@ -64,6 +68,8 @@ def configuration(*namespaces: Netns) -> list[list[str]]:
     found = []
     for netns in namespaces:
         shown = netns.run(["sh", "-c", commands])
+        if shown.stderr == PEER_GONE:
+            shown = netns.run(["sh", "-c", commands])
         assert (shown.returncode, shown.stderr) == (0, "")
         values = netns.sysctls("net/ipv4/conf/*/*") | netns.sysctls("net/ipv4/neigh/*/*")
         values["net/ipv4/ip_forward"] = netns.sysctl("net/ipv4/ip_forward")
