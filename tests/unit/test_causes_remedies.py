@@ -73,7 +73,7 @@ def test_names_in_sysctl_settings(interface: str, setting: str) -> None:
     assert sysctl.setting(interface, "proxy_arp", 1) == setting
 
 
-RULE = "Change or delete the rule (or the policy) that drops ARP on calic577831ffc7."
+RULE = "Accept ARP of calic577831ffc7 before the rule that drops it."
 REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
 
 
@@ -124,7 +124,8 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
             "dropped_before_arp",
             {"dropped": "request", "drop_reason": "NETFILTER_DROP"},
             {"ingress": ("tc filter bpf pref 100", "nft netdev t c")},
-            f"{RULE}\nnft -a list chain netdev t c",
+            f"{RULE}\nnft insert rule netdev t c "
+            "'iifname \"calic577831ffc7\" ether type arp accept'",
         ),
         ("arp_disabled", {}, {}, "ip link set dev calic577831ffc7 arp on"),
         (
@@ -144,16 +145,22 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
         (
             "filtered_in",
             {"dropped": "request", "dropped_in": "arp_rcv"},
-            {"arp_input": ("nft arp my table input", "arptables INPUT")},
-            f"{RULE}\nnft -a list chain arp my table input\narptables -v -n -L INPUT",
+            {"arp_input": ("nft arp t input", "arptables INPUT")},
+            f"{RULE}\nnft insert rule arp t input 'iifname \"calic577831ffc7\" accept'\n"
+            "arptables -I INPUT -i calic577831ffc7 -j ACCEPT",
         ),
         (
             "filtered_in",
             {},
             {"arp_input": ("nft arp a b", "nft arp c d"), "arp_input_drops": "nft arp c d"},
-            f"{RULE}\nnft -a list chain arp c d",
+            f"{RULE}\nnft insert rule arp c d 'iifname \"calic577831ffc7\" accept'",
         ),
-        ("filtered_in", {}, {}, f"{RULE}\nnft -a list ruleset arp"),
+        (
+            "filtered_in",
+            {},
+            {},
+            "Find the rule of netfilter that drops ARP of calic577831ffc7.\nnft -a list ruleset",
+        ),
         (
             "no_route",
             {"given_route": "unreachable", "given_error": "ENETUNREACH"},
@@ -267,13 +274,20 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
             "filtered_out",
             {"dropped": "reply", "dropped_in": "arp_xmit"},
             {"arp_output": ("nft arp t out",), "egress": ("nft netdev t c",)},
-            f"{RULE}\nnft -a list chain arp t out",
+            f"{RULE}\nnft insert rule arp t out 'oifname \"calic577831ffc7\" accept'",
         ),
         (
             "filtered_out",
             {"dropped": "reply", "dropped_in": "__dev_queue_xmit"},
             {"arp_output": ("nft arp t out",), "egress": ("nft netdev t c",)},
-            f"{RULE}\nnft -a list chain netdev t c",
+            f"{RULE}\nnft insert rule netdev t c "
+            "'oifname \"calic577831ffc7\" ether type arp accept'",
+        ),
+        (
+            "filtered_out",
+            {"dropped": "reply", "dropped_in": "arp_xmit"},
+            {"arp_output": ("nft arp calico-arp out", "arptables OUTPUT")},
+            f"{RULE}\narptables -I OUTPUT -o calic577831ffc7 -j ACCEPT",
         ),
         (
             "reply_dropped",

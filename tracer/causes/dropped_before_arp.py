@@ -64,7 +64,7 @@ def _remedy(look: Look, seen: Seen) -> str:
             "net.core.netdev_max_backlog."
         )
     if seen.dropped_by_netfilter:
-        return hooks.netfilter(look, look.ingress, "netdev")
+        return hooks.netfilter(look, look.ingress, "in")
     return hooks.traffic_control(look, look.ingress, "ingress")
 
 

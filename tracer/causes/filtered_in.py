@@ -31,7 +31,7 @@ def _holds(look: Look) -> str | None:
 
 def _remedy(look: Look, seen: Seen) -> str:
     names = (look.arp_input_drops,) if look.arp_input_drops else look.arp_input
-    return hooks.netfilter(look, names, "arp")
+    return hooks.netfilter(look, names, "in")
 
 
 CAUSE = Cause(

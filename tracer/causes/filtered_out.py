@@ -27,10 +27,10 @@ def _holds(look: Look) -> str | None:
 
 def _remedy(look: Look, seen: Seen) -> str:
     if seen.dropped_in == "__dev_queue_xmit":
-        return hooks.netfilter(look, look.egress, "netdev")
+        return hooks.netfilter(look, look.egress, "out")
     if seen.dropped_in == "arp_xmit":
-        return hooks.netfilter(look, look.arp_output, "arp")
-    return hooks.netfilter(look, (*look.arp_output, *look.egress), "arp")
+        return hooks.netfilter(look, look.arp_output, "out")
+    return hooks.netfilter(look, (*look.arp_output, *look.egress), "out")
 
 
 CAUSE = Cause(

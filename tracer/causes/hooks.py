@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Filters in the packet's way, as Look names them: the commands that show or remove one."""
+"""Filters in the packet's way, as Look names them: the commands that let ARP pass."""
 
 from __future__ import annotations
 
@@ -13,25 +13,33 @@ from tracer.node.look import Look
 _TC_FILTER = re.compile(r"tc filter \S+ pref (\d+)$")
 
 
-def netfilter(look: Look, names: Iterable[str], family: str) -> str:
-    """A sentence, and the commands that list the chains ``names``; all chains of nft's
-    ``family`` if there are none. Which of their rules it was nothing tells.
+def netfilter(look: Look, names: Iterable[str], direction: str) -> str:
+    """Accepts the interface's ARP at the head of each of the chains ``names``, of ``in`` or
+    ``out``: which rule of which chain it was nothing tells, and to accept ends one chain.
     """
-    chains = [name for name in names if not name.startswith("tc")]
-    lists = [_listing(name) for name in chains] or [f"nft -a list ruleset {family}"]
-    return "\n".join(
-        (
-            f"Change or delete the rule (or the policy) that drops ARP on {look.interface}.",
-            *(command(look, line) for line in lists),
+    found = [name for name in names if name.startswith(("nft ", "arptables "))]
+    # Calico writes its own tables anew, and does not drop what answers for the gateway.
+    chains = [name for name in found if " calico" not in name] or found
+    if not chains:
+        return "\n".join(
+            (
+                f"Find the rule of netfilter that drops ARP of {look.interface}.",
+                command(look, "nft -a list ruleset"),
+            )
         )
-    )
+    lines = [command(look, _accept(name, look, direction)) for name in chains]
+    return "\n".join((f"Accept ARP of {look.interface} before the rule that drops it.", *lines))
 
 
-def _listing(name: str) -> str:
-    """``nft arp TABLE CHAIN`` or ``arptables CHAIN`` as the command that shows it."""
+def _accept(name: str, look: Look, direction: str) -> str:
+    """For ``nft FAMILY TABLE CHAIN`` or ``arptables CHAIN``."""
     tool, *words = name.split()
     chain = " ".join(map(shlex.quote, words))
-    return f"nft -a list chain {chain}" if tool == "nft" else f"{tool} -v -n -L {chain}"
+    if tool == "arptables":
+        return f"arptables -I {chain} -{direction[0]} {device(look)} -j ACCEPT"
+    what = "ether type arp " if words[0] == "netdev" else ""
+    rule = f'{direction[0]}ifname "{look.interface}" {what}accept'
+    return f"nft insert rule {chain} {shlex.quote(rule)}"
 
 
 def traffic_control(look: Look, names: Iterable[str], direction: str) -> str:
