@@ -53,8 +53,8 @@ def _in_the_way(look: Look, survey: Survey) -> Iterator[Drift]:
         yield Drift(
             "xdp",
             "in",
-            f"A {look.xdp} XDP program is attached. Whether it passes ARP on is not to be seen "
-            "from here.",
+            f"XDP program ({look.xdp}): in the way of what comes in. Whether it passes ARP on "
+            "is not to be seen from here.",
             command(look, f"ip -d link show dev {device(look)}"),
         )
     places = {
@@ -69,7 +69,8 @@ def _in_the_way(look: Look, survey: Survey) -> Iterator[Drift]:
             yield Drift(
                 name,
                 condition,
-                f"{', '.join(foreign)}: may drop {what}. Calico passes ARP on.",
+                f"{', '.join(foreign)}: in the way of {what}. Whether ARP is dropped there, "
+                "arpwhy trace tells.",
             )
 
 

@@ -28,8 +28,9 @@ _CELLS: dict[State, tuple[str, dict[str, Any]]] = {
     State.UNREAD: ("?", {"fg": "yellow"}),
     State.UNREACHED: ("-", {"dim": True}),
 }
-# More healthy interfaces than these are counted, not listed.
+# Of more interfaces than these, only some of each state are listed.
 _LISTED = 20
+_OF_MANY = 5
 # Of one problem or warning that many interfaces have.
 _REMEDIES = 10
 _NAMED = 3
@@ -72,18 +73,15 @@ class Text:
     def _table(self, found: Sequence[Found]) -> Iterator[str]:
         heads = {each.name: _HEADS.get(each.name, each.name) for each in CONDITIONS}
         yield f"{'interface':{_NAME}}{' '.join(heads.values())}"
-        healthy = [each for each in found if _healthy(each)]
-        listed = (
-            found if len(healthy) <= _LISTED else [each for each in found if not _healthy(each)]
-        )
-        for each in listed:
-            cells = []
-            for name, head in heads.items():
-                word, style = _CELLS[each.conditions[name]]
-                cells.append(self._style(f"{word:{len(head)}}", **style))
-            yield f"{printable(each.interface):{_NAME - 1}} {' '.join(cells)}".rstrip()
-        if len(listed) < len(found):
-            yield f"... and {len(found) - len(listed)} more interfaces, on which all is ok"
+        for group in _alike(found):
+            for each in group if len(found) <= _LISTED else group[:_OF_MANY]:
+                cells = []
+                for name, head in heads.items():
+                    word, style = _CELLS[each.conditions[name]]
+                    cells.append(self._style(f"{word:{len(head)}}", **style))
+                yield f"{printable(each.interface):{_NAME - 1}} {' '.join(cells)}".rstrip()
+            if len(found) > _LISTED and len(group) > _OF_MANY:
+                yield f"... and {len(group) - _OF_MANY} more like {printable(group[0].interface)}"
 
     def _details(self, diagnosis: Diagnosis, found: Sequence[Found]) -> Iterator[str]:
         problems = [(each.interface, problem) for each in found for problem in each.problems]
@@ -153,8 +151,14 @@ def _names(group: Sequence[tuple[str, object]]) -> str:
     return printable(f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more")
 
 
-def _healthy(found: Found) -> bool:
-    return set(found.conditions.values()) == {State.PASS}
+def _alike(found: Sequence[Found]) -> list[list[Found]]:
+    """Those in the same state, the worst first; one group while they are few."""
+    if len(found) <= _LISTED:
+        return [list(found)]
+    groups: dict[object, list[Found]] = {}
+    for each in found:
+        groups.setdefault(tuple(each.conditions.items()), []).append(each)
+    return sorted(groups.values(), key=lambda group: (not group[0].problems, len(group)))
 
 
 def _summary(diagnosis: Diagnosis) -> str:

@@ -18,10 +18,11 @@ _TABLE = b"filter"
 _GET_INFO, _GET_ENTRIES = 96, 97
 _INFO = struct.Struct("=32sI3I3III")
 _ENTRIES = struct.Struct("=32sI4x")  # its entries are aligned to 8
-_OPERATION, _INTERFACE, _MASK, _INVERTED, _OFFSETS = 82, 94, 126, 160, 164
+_OPERATION, _OFFSETS = 82, 164
+_INTERFACES = {"INPUT": (94, 126), "OUTPUT": (110, 142)}  # name and mask
 _TARGET_HEADER = 32  # struct xt_entry_target
 _DROP, _ACCEPT = -1, -2  # -NF_DROP - 1
-_HOOKS = ("INPUT", "OUTPUT")
+_OPERATIONS = {"INPUT": bytes.fromhex("0001ffff"), "OUTPUT": bytes.fromhex("0002ffff")}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -30,7 +31,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Rule:
     """``verdict`` is the kernel's own number; None for a target that is no verdict.
 
-    ``plain``: it asks for nothing but an interface to have come in by, and a request.
+    ``plain``: it asks for nothing but the interface, and a request (OUTPUT: a reply).
     """
 
     verdict: int | None
@@ -55,11 +56,13 @@ class Chain:
     def __str__(self) -> str:
         return f"arptables {self.name}"
 
-    def drops_requests(self, interface: str) -> bool:
-        """Whether it drops every ARP request of that interface, for certain."""
+    def drops_on(self, interface: str) -> bool | None:
+        """Whether it drops every ARP request that comes in by the interface (OUTPUT: every
+        reply that goes out by it); False: none; None: it depends.
+        """
         for rule in self.rules:
             if not rule.plain or rule.verdict not in (_DROP, _ACCEPT):
-                return False
+                return None
             if rule.meets(interface):
                 return rule.verdict == _DROP
         return self.drops
@@ -85,29 +88,25 @@ def chains() -> tuple[Chain, ...]:
 def parse(info: bytes, entries: bytes) -> Iterator[Chain]:
     """What the two questions were answered with; chains that do nothing left out."""
     places = _INFO.unpack(info)
-    for number, name in enumerate(_HOOKS):
+    for number, name in enumerate(_INTERFACES):
         at, policy = places[2 + number], places[5 + number]
         rules = []
         while at < policy:
-            rules.append(_rule(entries, at))
+            rules.append(_rule(entries, at, name))
             at += _length(entries, at)
         drops = _verdict(entries, policy) == _DROP
         if rules or drops:
             yield Chain(name, tuple(rules), drops)
 
 
-def _rule(entries: bytes, at: int) -> Rule:
-    interface, mask = entries[at + _INTERFACE :][:16], entries[at + _MASK :][:16]
-    # The operation with its mask, in network byte order: any, or a request.
-    operation = entries[at + _OPERATION :][:4]
-    others = (
-        entries[at : at + _OPERATION],
-        entries[at + _OPERATION + 4 : at + _INTERFACE],
-        entries[at + _INTERFACE + 16 : at + _MASK],
-        entries[at + _MASK + 16 : at + _OFFSETS],
-    )
-    known = operation in (bytes(4), bytes.fromhex("0001ffff")) and not any(map(any, others))
-    return Rule(_verdict(entries, at), known, interface, mask)
+def _rule(entries: bytes, at: int, chain: str) -> Rule:
+    entry = bytearray(entries[at : at + _OFFSETS])
+    interface, mask = (bytes(entry[where : where + 16]) for where in _INTERFACES[chain])
+    operation = bytes(entry[_OPERATION : _OPERATION + 4])
+    for where, length in ((_OPERATION, 4), *((each, 16) for each in _INTERFACES[chain])):
+        entry[where : where + length] = bytes(length)
+    plain = operation in (bytes(4), _OPERATIONS[chain]) and not any(entry)
+    return Rule(_verdict(entries, at), plain, interface, mask)
 
 
 def _verdict(entries: bytes, at: int) -> int | None:

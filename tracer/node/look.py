@@ -50,8 +50,10 @@ class Look:
     ``egress``: what hangs in the packet's way there, as its tool would name it
     (``tc filter bpf pref 100``, ``nft netdev table chain``); ``arp_input``, ``arp_output``:
     chains of netfilter's ARP hooks (``nft arp table chain``, ``arptables INPUT``).
-    ``arp_input_drops``: the one of them that drops every request that comes in by the
-    interface, if one does for certain.
+    Chains that certainly let every such packet of the interface pass are left out.
+    ``arp_input_drops``, ``ingress_drops``: the one of them that drops every request that
+    comes in by the interface, if one does for certain; ``arp_output_drops``,
+    ``egress_drops``: every reply that goes out by it.
 
     ``route`` is the answer to what arp_process itself asks, ip_route_input_noref: the
     target from the sender through the interface. ``route_from_node`` asks for the target
@@ -88,7 +90,10 @@ class Look:
     egress: tuple[str, ...] = ()
     arp_input: tuple[str, ...] = ()
     arp_output: tuple[str, ...] = ()
+    ingress_drops: str | None = None
+    egress_drops: str | None = None
     arp_input_drops: str | None = None
+    arp_output_drops: str | None = None
     proxy_arp_interface: int | None = None
     proxy_arp_all: int | None = None
     proxy_arp_pvlan: int | None = None
@@ -181,5 +186,8 @@ class Look:
             "egress": ", ".join(self.egress) or None,
             "arp_input": ", ".join(self.arp_input) or None,
             "arp_output": ", ".join(self.arp_output) or None,
+            "ingress_drops": self.ingress_drops,
+            "egress_drops": self.egress_drops,
             "arp_input_drops": self.arp_input_drops,
+            "arp_output_drops": self.arp_output_drops,
         }

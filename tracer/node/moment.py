@@ -10,6 +10,7 @@ from tracer.node import addresses, arptables, link, netlink, nftables, sysctl, t
 from tracer.node.link import Link
 from tracer.node.netlink import Connection
 from tracer.node.refusals import Refusals
+from tracer.node.traffic_control import Qdiscs
 
 
 class Moment:
@@ -22,6 +23,7 @@ class Moment:
         self.route = Connection()
         self.refusals = Refusals(self.route)
         self._links: dict[int, Link] = {}
+        self._rules: dict[int, tuple[nftables.Rule, ...]] = {}
 
     def close(self) -> None:
         self.route.close()
@@ -63,8 +65,8 @@ class Moment:
         }
 
     @cached_property
-    def with_clsact(self) -> frozenset[int]:
-        return traffic_control.with_clsact(self.route)
+    def qdiscs(self) -> dict[int, Qdiscs]:
+        return traffic_control.qdiscs(self.route)
 
     @cached_property
     def owners(self) -> dict[str, int]:
@@ -80,14 +82,16 @@ class Moment:
             return nftables.chains(connection, nftables.ARP)
 
     @cached_property
-    def arp_rules(self) -> tuple[nftables.Rule, ...]:
-        with Connection(netlink.NETFILTER) as connection:
-            return nftables.rules(connection, nftables.ARP)
-
-    @cached_property
     def netdev_chains(self) -> tuple[nftables.Chain, ...]:
         with Connection(netlink.NETFILTER) as connection:
             return nftables.chains(connection, nftables.NETDEV)
+
+    def rules(self, family: int) -> tuple[nftables.Rule, ...]:
+        """nftables' of that family."""
+        if family not in self._rules:
+            with Connection(netlink.NETFILTER) as connection:
+                self._rules[family] = nftables.rules(connection, family)
+        return self._rules[family]
 
     @cached_property
     def arptables(self) -> tuple[arptables.Chain, ...]:

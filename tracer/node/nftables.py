@@ -24,13 +24,16 @@ _HOOK_NUMBER, _HOOK_DEV, _HOOK_DEVS = 1, 3, 4
 _DEVICE_NAME, _DEVICE_PREFIX = 1, 2
 _RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS = 1, 2, 4
 _EXPR_NAME, _EXPR_DATA = 1, 2
-_META_IIFNAME = 6
+_META_PROTOCOL, _META_IIFNAME, _META_OIFNAME = 1, 6, 7
 _NETWORK_HEADER = 1
 _EQUAL, _NOT_EQUAL = 0, 1
 _VERDICT_REGISTER = 0
 _DROP, _ACCEPT = 0, 1
-# An ARP request for IPv4 over Ethernet, up to its operation: every one of them.
-_REQUEST = bytes.fromhex("0001 0800 06 04 0001")
+# What an ARP packet for IPv4 over Ethernet has in common with all others of its operation.
+_HEADER = bytes.fromhex("0001 0800 06 04")
+_ARP_PROTOCOL = bytes.fromhex("0806")  # ETH_P_ARP
+_REQUEST, _REPLY = bytes.fromhex("0001"), bytes.fromhex("0002")
+_OUTGOING = frozenset({"output", "egress"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +144,9 @@ def parse_rule(body: bytes) -> Rule:
     )
 
 
-def drops_requests(chain: Chain, of_family: tuple[Rule, ...], interface: str) -> bool:
-    """Whether the chain drops every ARP request of that interface, for certain.
+def drops(chain: Chain, of_family: tuple[Rule, ...], interface: str) -> bool | None:
+    """Whether the chain drops every ARP request that comes in by the interface (every reply
+    that goes out by it, for the hooks on the way out); False: none; None: it depends.
 
     Only what is the same in all of them is looked at, the interface's name and the header
     up to the operation; a rule that asks for more leaves it open.
@@ -150,34 +154,35 @@ def drops_requests(chain: Chain, of_family: tuple[Rule, ...], interface: str) ->
     for rule in of_family:
         if (rule.table, rule.chain) != (chain.table, chain.name):
             continue
-        met = _verdict(rule, interface)
-        if met is None or met == _ACCEPT:
-            return False
-        if met == _DROP:
-            return True
+        met = _verdict(rule, interface, outgoing=chain.hook in _OUTGOING)
+        if met is None:
+            return None
+        if met != _NOT_MET:
+            return met == _DROP
     return chain.drops
 
 
 _NOT_MET = -1
 
 
-def _verdict(rule: Rule, interface: str) -> int | None:
+def _verdict(rule: Rule, interface: str, *, outgoing: bool) -> int | None:
     """_DROP or _ACCEPT; _NOT_MET if the rule is passed over or has none; None: not known."""
-    registers: dict[int | None, bytes] = {}
-    for name, data in rule.expressions:
-        if name in ("counter", "log"):
+    name = interface.encode(errors="surrogateescape").ljust(16, b"\0")
+    metas = {_META_PROTOCOL: _ARP_PROTOCOL, _META_OIFNAME if outgoing else _META_IIFNAME: name}
+    header = _HEADER + (_REPLY if outgoing else _REQUEST)
+    registers: dict[int | None, bytes | None] = {}
+    for expression, data in rule.expressions:
+        destination = _big(data.get(1))
+        if expression in ("counter", "log"):
             continue
-        if name == "meta" and _big(data.get(2)) == _META_IIFNAME:
-            # meta iifname: nft_meta_store_ifname fills up with zeros.
-            registers[_big(data.get(1))] = interface.encode(errors="surrogateescape").ljust(
-                16, b"\0"
-            )
-        elif name == "payload" and (known := _of_request(data)) is not None:
-            registers[_big(data.get(1))] = known
-        elif name == "cmp" and (met := _compare(data, registers)) is not None:
+        if expression == "meta":
+            registers[destination] = metas.get(_big(data.get(2)) or 0)
+        elif expression == "payload":
+            registers[destination] = _loaded(data, header)
+        elif expression == "cmp" and (met := _compare(data, registers)) is not None:
             if not met:
                 return _NOT_MET
-        elif name == "immediate" and _big(data.get(1)) == _VERDICT_REGISTER:
+        elif expression == "immediate" and destination == _VERDICT_REGISTER:
             verdict = netlink.attributes(netlink.attributes(data.get(2, b""), 0).get(2, b""), 0)
             code = _big(verdict.get(1))
             return code if code in (_DROP, _ACCEPT) else None
@@ -186,15 +191,15 @@ def _verdict(rule: Rule, interface: str) -> int | None:
     return _NOT_MET
 
 
-def _of_request(data: dict[int, bytes]) -> bytes | None:
-    """What a payload expression loads of a request, if all have the same there."""
+def _loaded(data: dict[int, bytes], header: bytes) -> bytes | None:
+    """What a payload expression loads of the packet, if that is known."""
     base, offset, length = (_big(data.get(attribute)) for attribute in (2, 3, 4))
     if base != _NETWORK_HEADER or offset is None or length is None:
         return None
-    return _REQUEST[offset : offset + length] if offset + length <= len(_REQUEST) else None
+    return header[offset : offset + length] if offset + length <= len(header) else None
 
 
-def _compare(data: dict[int, bytes], registers: dict[int | None, bytes]) -> bool | None:
+def _compare(data: dict[int, bytes], registers: dict[int | None, bytes | None]) -> bool | None:
     known = registers.get(_big(data.get(1)))
     value = netlink.attributes(data.get(3, b""), 0).get(1)
     operation = _big(data.get(2))

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from tracer.node import arptables, nftables, routes, sysctl, tcx, traffic_control
+from tracer.node import nftables, routes, sysctl, tcx, traffic_control
 from tracer.node.look import STAND_IN, Look, RouteAnswer
 from tracer.node.moment import Moment
 
@@ -33,6 +33,7 @@ _OF_INTERFACE = {
     "route_localnet": "route_localnet",
     "accept_local": "accept_local",
 }
+_PLACES = frozenset({"ingress", "egress", "arp_input", "arp_output"})
 
 
 class Reading:
@@ -164,43 +165,42 @@ class Reading:
         for direction in ("ingress", "egress"):
             filters = self._try("tc filters", partial(self._filters, direction)) or ()
             programs = self._try("tcx", partial(tcx.programs, self._ifindex, direction)) or ()
-            self.found[direction] = (*filters, *programs)
-        queue = traffic_control.queue(self._moment.link(self._ifindex).qdisc)
-        self.found["egress"] += queue
+            for name in (*filters, *programs):
+                self._hangs(direction, name)
+        for name in traffic_control.queue(self._moment.link(self._ifindex).qdisc):
+            self._hangs("egress", name, self._try("qdiscs", lambda: self._qdiscs().drops) or None)
 
     def _filters(self, direction: str) -> tuple[str, ...]:
         names = traffic_control.filters(self._moment.route, self._ifindex, direction)
-        if names and direction == "egress" and self._ifindex not in self._moment.with_clsact:
-            return ()
-        return names
+        # An ingress qdisc, unlike clsact, has filters at ingress alone, and shows them at both
+        # (net/sched/sch_ingress.c, ingress_tcf_block).
+        return () if names and direction == "egress" and not self._qdiscs().clsact else names
+
+    def _qdiscs(self) -> traffic_control.Qdiscs:
+        return self._moment.qdiscs.get(self._ifindex, traffic_control.Qdiscs())
 
     def _netfilter(self) -> None:
-        moment, found = self._moment, self.found
+        moment, interface = self._moment, self._interface
         for chain in self._try("nftables", lambda: moment.netdev_chains) or ():
-            if chain.on(self._interface):
-                found[chain.hook] = (*found.get(chain.hook, ()), str(chain))
-        nft = self._try("nftables", lambda: moment.arp_chains) or ()
-        legacy = self._try("arptables", lambda: moment.arptables) or ()
-        for hook in ("input", "output"):
-            found[f"arp_{hook}"] = (
-                *(str(chain) for chain in nft if chain.hook == hook),
-                *(str(chain) for chain in legacy if chain.name == hook.upper()),
-            )
-        found["arp_input_drops"] = self._try("nftables", lambda: self._dropping(nft, legacy))
+            if chain.on(interface):
+                drops = self._try("nftables", partial(self._drops, chain))
+                self._hangs(chain.hook, str(chain), drops)
+        for chain in self._try("nftables", lambda: moment.arp_chains) or ():
+            drops = self._try("nftables", partial(self._drops, chain))
+            self._hangs(f"arp_{chain.hook}", str(chain), drops)
+        for table in self._try("arptables", lambda: moment.arptables) or ():
+            self._hangs(f"arp_{table.name.lower()}", str(table), table.drops_on(interface))
 
-    def _dropping(
-        self, nft: Iterable[nftables.Chain], legacy: Iterable[arptables.Chain]
-    ) -> str | None:
-        interface = self._interface
-        for chain in nft:
-            if chain.hook == "input" and nftables.drops_requests(
-                chain, self._moment.arp_rules, interface
-            ):
-                return str(chain)
-        for table in legacy:
-            if table.name == "INPUT" and table.drops_requests(interface):
-                return str(table)
-        return None
+    def _drops(self, chain: nftables.Chain) -> bool | None:
+        return nftables.drops(chain, self._moment.rules(chain.family), self._interface)
+
+    def _hangs(self, field: str, name: str, drops: bool | None = None) -> None:
+        """``drops``: all, none (that is in nobody's way), or it depends (None)."""
+        if drops is False or field not in _PLACES:
+            return
+        self.found[field] = (*self.found.get(field, ()), name)
+        if drops:
+            self.found.setdefault(f"{field}_drops", name)
 
     def _try(self, what: str, read: Callable[[], T]) -> T | None:
         try:

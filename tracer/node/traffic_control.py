@@ -6,14 +6,15 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from tracer.node import netlink
 from tracer.node.netlink import Connection
 
 _TCMSG = struct.Struct("=BxxxiIII")  # family, index, handle, parent, info
-_TCA_KIND = 1
-# clsact's, of linux/pkt_sched.h. An ingress qdisc has filters at ingress alone, and shows
-# them at both (net/sched/sch_ingress.c, ingress_tcf_block).
+_TCA_KIND, _TCA_OPTIONS = 1, 2
+_ROOT = 0xFFFFFFFF  # TC_H_ROOT of linux/pkt_sched.h
+# clsact's, of linux/pkt_sched.h. They serve the ingress qdisc too.
 _PARENTS = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}
 # What the kernel or the distribution gives an interface by itself, and what keeps order among
 # packets without refusing any.
@@ -28,14 +29,41 @@ def queue(root: str | None) -> tuple[str, ...]:
     return () if root is None or root in _DEFAULTS else (f"tc qdisc {root}",)
 
 
-def with_clsact(connection: Connection) -> frozenset[int]:
-    """The indexes of the interfaces that have it. Raises OSError.
+@dataclass(frozen=True, slots=True)
+class Qdiscs:
+    """``clsact``: there is one. ``drops``: the root drops whatever is sent, for certain."""
 
-    By a dump: RTM_GETQDISC of one interface's is answered to everybody who listens to
-    changes (net/sched/sch_api.c, qdisc_get_notify).
+    clsact: bool = False
+    drops: bool = False
+
+
+def qdiscs(connection: Connection) -> dict[int, Qdiscs]:
+    """Those of all interfaces, by index. Raises OSError.
+
+    RTM_GETQDISC of one alone is answered to everybody who listens to changes
+    (net/sched/sch_api.c, qdisc_get_notify): so not that.
     """
-    bodies = connection.dump(netlink.RTM_GETQDISC, _TCMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0))
-    return frozenset(_TCMSG.unpack_from(body)[1] for body in bodies if _kind(body) == "clsact")
+    found: dict[int, Qdiscs] = {}
+    question = _TCMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+    for body in connection.dump(netlink.RTM_GETQDISC, question):
+        _, ifindex, _, parent, _ = _TCMSG.unpack_from(body)
+        before = found.get(ifindex, Qdiscs())
+        found[ifindex] = Qdiscs(
+            before.clsact or _kind(body) == "clsact",
+            before.drops or (parent == _ROOT and _drops(body)),
+        )
+    return found
+
+
+def _drops(body: bytes) -> bool:
+    """net/sched: sch_blackhole.c; sch_fifo.c, a limit of 0; sch_netem.c, a loss of 100%."""
+    kind = _kind(body)
+    options = netlink.attributes(body, _TCMSG.size).get(_TCA_OPTIONS, b"")
+    if kind in ("pfifo", "bfifo"):  # struct tc_fifo_qopt: the limit
+        return options[:4] == bytes(4)
+    if kind == "netem":  # struct tc_netem_qopt: latency, limit, loss
+        return options[8:12] == b"\xff\xff\xff\xff"
+    return kind == "blackhole"
 
 
 def filters(connection: Connection, ifindex: int, direction: str) -> tuple[str, ...]:
