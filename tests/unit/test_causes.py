@@ -376,7 +376,9 @@ def test_a_target_that_is_martian() -> None:
     assert configured(look) == ("not_unicast_route", "224.0.0.9 is a multicast address")
 
 
-@pytest.mark.parametrize("number", [errno.EXDEV, errno.EINVAL])  # before Linux 6.18, and since
+@pytest.mark.parametrize(
+    "number", [errno.EXDEV, errno.EINVAL]
+)  # newer kernels, 6.18 for one, say EINVAL
 @pytest.mark.parametrize(
     ("changes", "because"),
     [

@@ -16,7 +16,7 @@ from tracer.node.look import Look, RouteAnswer
 _TABLE = re.compile(r" table (\S+)$")
 _MAIN = 254
 # What RTM_GETROUTE says of it: the kernel's own EXDEV (rp_filter) or EINVAL (the node's own
-# address, a martian), and since Linux 6.18 EINVAL of both.
+# address, a martian); newer kernels, 6.18 for one, say EINVAL of both.
 _REFUSED = frozenset({errno.EXDEV, errno.EINVAL})
 
 
@@ -161,7 +161,7 @@ CAUSE = Cause(
         "The lookup for the target succeeds, that for the sender fails or leads to another "
         "device, and the kernel gives no route. rp_filter 2 is no help: a cali* interface has no "
         "address of its own. Inferred: ip route get TARGET from SENDER iif INTERFACE fails "
-        "(EXDEV; EINVAL since Linux 6.18) where ip route get TARGET succeeds."
+        "(EXDEV; EINVAL on newer kernels) where ip route get TARGET succeeds."
     ),
     lasting=(
         "Usually Felix's /32 was removed (networkd, NetworkManager, a routing daemon), or an "
