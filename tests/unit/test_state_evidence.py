@@ -38,7 +38,10 @@ def test_a_closer_look_is_wanted_until_the_cause_is_observed() -> None:
     assert state.closer_look_wanted()
     feed(state, cause(S + MS, "no_route"))
     assert state.closer_look_wanted()
-    assert said(feed(state, asked(2 * S, given_route="unreachable"))) == ["unanswered no_route", "look"]
+    assert said(feed(state, asked(2 * S, given_route="unreachable"))) == [
+        "unanswered no_route",
+        "look",
+    ]
     assert said(feed(state, observed(2 * S + MS, "no_route"))) == []
     assert not state.closer_look_wanted()
     line = feed(state, asked(3 * S))[0]
@@ -159,8 +162,21 @@ def test_unknown_is_not_said_while_a_closer_look_may_tell_better() -> None:
 def test_unknown_is_said_with_its_evidence_after_a_second() -> None:
     state = State()
     feed(state, asked(S), cause(S + MS, "unknown"))
-    flag = last(state, Tick(2 * S))
+    assert feed(state, Tick(2 * S)) == []
+    assert state.totals().unanswered_by_reason == {"unknown": 1}
+    flag = last(state, Tick(2 * S + 250 * MS))
     assert (flag.reason, flag.evidence) == ("unknown", {"seen": "unknown"})
+    assert state.totals().unanswered_by_reason == {"unknown": 1}
+
+
+def test_the_second_request_tells_just_in_time() -> None:
+    """A pod asks again after a second, and the closer look is there by then."""
+    state = State()
+    feed(state, asked(S), cause(S + MS, "unknown"), asked(2 * S + 40 * MS, taken_in="x"))
+    assert said(feed(state, observed(2 * S + 45 * MS, "dropped_before_arp"))) == [
+        "raised dropped_before_arp"
+    ]
+    assert state.totals().unanswered_by_reason == {"unknown": 1, "dropped_before_arp": 1}
 
 
 # Links

@@ -13,6 +13,8 @@ from tracer.state.run import Run
 
 CLOSER_LOOK_NS = 5 * SECOND
 """How long a closer look is kept up for the next request: a pod asks again each second."""
+AWAITED_NS = SECOND // 4
+"""How much longer a flag waits that would be ``unknown``: the pod asks again after a second."""
 BLIND_NS = 2 * SECOND
 """A link state under which no request can be seen is flagged when it has lasted so long."""
 
@@ -154,7 +156,12 @@ class Flags:
         """What is due at ``ts``: first looks that took too long, blind interfaces."""
         while self._waiting and self._waiting[0][0] <= ts:
             _, _, interface, incident = heapq.heappop(self._waiting)
-            if incident.reason is None:
+            if incident.held is not None and not incident.awaited:
+                # The pod's second request is due just now, and may tell.
+                incident.awaited = True
+                self._run.count_as_unknown(incident)
+                self._await(interface, incident, ts + AWAITED_NS)
+            elif incident.reason is None:
                 self._give_up(interface, incident, ts, LATE_EVIDENCE, out)
         while self._blind and self._blind[0][0] <= ts:
             due, _, interface = heapq.heappop(self._blind)
@@ -214,9 +221,7 @@ class Flags:
     ) -> None:
         incident.look_ordered(ts)
         if incident.reason is None:
-            self._number += 1
-            entry = (ts + LOOK_LIMIT_NS, self._number, interface, incident)
-            heapq.heappush(self._waiting, entry)
+            self._await(interface, incident, ts + LOOK_LIMIT_NS)
             self._trim()
         out.append(
             Investigate(
@@ -229,6 +234,10 @@ class Flags:
                 evidence=evidence,
             )
         )
+
+    def _await(self, interface: Interface, incident: Incident, due: int) -> None:
+        self._number += 1
+        heapq.heappush(self._waiting, (due, self._number, interface, incident))
 
     def _give_up(
         self,

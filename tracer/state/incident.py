@@ -37,11 +37,13 @@ class Incident:
     ``seen_by_snapshot_ts``: it was opened from the kernel's counters, whose newest
     unanswered request has this ts (-1: opened by an event).
     ``told`` is the evidence of requests that looks were ordered with. ``held`` is an
-    ``unknown`` that is not said yet, because a closer look may still tell better.
+    ``unknown`` that is not said yet, because a closer look may still tell better;
+    ``awaited``: it has been held for longer than a first look may take.
     ``of_link``: it stands for a link state, not for a request.
     """
 
     __slots__ = (
+        "awaited",
         "confidence",
         "contradictions",
         "ended",
@@ -82,6 +84,7 @@ class Incident:
         self.exhausted = False
         self.told: dict[str, str | int | bool | None] = {}
         self.held: CauseFound | None = None
+        self.awaited = False
         self.of_link = False
 
     def look_ordered(self, ts: int) -> None:

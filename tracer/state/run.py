@@ -50,6 +50,12 @@ class Run:
         reason = UNKNOWN if incident is None or incident.reason is None else incident.reason
         self._add(reason, count)
 
+    def count_as_unknown(self, incident: Incident) -> None:
+        """What waited for the cause of ``incident`` for long enough is ``unknown``."""
+        self._add(UNKNOWN, incident.unattributed)
+        self.unattributed -= incident.unattributed
+        incident.unattributed = 0
+
     def settle(self, incident: Incident) -> None:
         """The cause of ``incident`` is known: what waited for it is counted under it."""
         if incident.unattributed and incident.reason is not None:
