@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from looks import POD, UNICAST, WHOLE, refused
+from looks import LOCAL, POD, UNICAST, WHOLE, refused
 
 from tracer.causes import CAUSES
 from tracer.diagnose import Diagnosis, Found, diagnose, record
@@ -134,7 +134,7 @@ UNKNOWN_SENDER = replace(
 def test_to_whom_no_route_leads_rp_filter_lets_nothing_in() -> None:
     found = one(UNKNOWN_SENDER, host_routes=(), led_to=False)
     assert [problem.reason for problem in found.problems] == ["source_rejected"]
-    assert found.problems[0].remedy == f"ip route add POD_ADDRESS/32 dev {CALI} scope link"
+    assert found.problems[0].remedy == f"ip route replace POD_ADDRESS/32 dev {CALI} scope link"
     assert found.problems[0].sender_ip == ""
     assert found.warnings == ()
 
@@ -145,6 +145,15 @@ def test_an_unknown_sender_is_not_judged() -> None:
     assert found.problems == ()
     assert found.conditions["source"] == State.UNREAD
     assert [warning.name for warning in found.warnings] == ["no_host_route"]
+
+
+def test_whether_arp_filter_refuses_an_unknown_sender_is_not_known() -> None:
+    """It asks for the way back to the sender, if the target is the node's own address."""
+    look = replace(UNKNOWN_SENDER, route=LOCAL, route_from_node=None, target_owner="lo")
+    look = replace(look, rp_filter_interface=0)
+    assert "route" not in states(one(look, rp_filter_default=0))
+    found = one(replace(look, arp_filter_all=1), rp_filter_default=0)
+    assert states(found) == {"route": "unread", "source": "warning"}
 
 
 def test_without_rp_filter_an_unknown_sender_does() -> None:

@@ -37,6 +37,14 @@ class Condition:
     failures: tuple[str, ...] = ()
 
 
+def _route_read(look: Look) -> bool:
+    """arp_filter asks for the way back to the sender (net/ipv4/arp.c), which must be known."""
+    if look.route is None:
+        return False
+    filtered = look.arp_filter_interface or look.arp_filter_all
+    return bool(look.sender_ip) or not (look.route.type == "local" and filtered)
+
+
 def _source_read(look: Look) -> bool:
     """Without rp_filter a sender that is not known would do as any other."""
     if look.route is None or look.rp_filter_interface is None or look.rp_filter_all is None:
@@ -62,7 +70,7 @@ CONDITIONS = (
         "route",
         "Is there a route to the target that can be proxied for?",
         frozenset({"no_route", "local_address_ignored", "not_unicast_route"}),
-        lambda look: look.route is not None,
+        _route_read,
     ),
     Condition(
         "forwarding",

@@ -119,7 +119,7 @@ def _no_way_back(surveyed: Surveyed) -> Iterator[Problem]:
             f"rp_filter is {strictness}, and no /32 route leads to {look.interface}: no sender "
             "there is valid"
         ),
-        remedy=f"ip route add POD_ADDRESS/32 dev {device(look)} scope link",
+        remedy=f"ip route replace POD_ADDRESS/32 dev {device(look)} scope link",
         sender_ip="",
         evidence=look.evidence(),
     )
