@@ -3,9 +3,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
+import re
 import select
+import shutil
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -294,6 +299,110 @@ def test_a_route_that_is_not_unicast_is_named(node: Node, kind: str) -> None:
     assert found(node).reason == "unknown"
 
 
+def filters(node: Node) -> dict[str, tuple[str, ...]]:
+    seen = look(node)
+    assert seen.failures == ()
+    places = ("ingress", "egress", "arp_input", "arp_output")
+    return {name: names for name in places if (names := getattr(seen, name))}
+
+
+def test_tc_filters_of_clsact_and_of_an_ingress_qdisc(node: Node) -> None:
+    passes = "bpf bytecode '1,6 0 0 4294967295' direct-action"
+    node.run(f"tc qdisc add dev {CALI} clsact")
+    node.run(f"tc filter add dev {CALI} ingress protocol all pref 7 {passes}")
+    node.run(f"tc filter add dev {CALI} ingress protocol ip pref 11 {passes}")  # ARP is none
+    node.run(f"tc filter add dev {CALI} egress protocol arp pref 13 {passes}")
+    assert filters(node) == {
+        "ingress": ("tc filter bpf pref 7",),
+        "egress": ("tc filter bpf pref 13",),
+    }
+    node.run(f"tc qdisc del dev {CALI} clsact")
+    node.run(f"tc qdisc add dev {CALI} ingress")
+    node.run(f"tc filter add dev {CALI} parent ffff: protocol arp pref 17 {passes}")
+    assert filters(node) == {"ingress": ("tc filter bpf pref 17",)}
+
+
+def test_a_root_queue_that_drops(node: Node) -> None:
+    node.run(f"tc qdisc add dev {CALI} root pfifo limit 7")
+    assert (look(node).egress, look(node).egress_drops) == (("tc qdisc pfifo",), None)
+    node.run(f"tc qdisc replace dev {CALI} root pfifo limit 0")
+    assert look(node).egress_drops == "tc qdisc pfifo"
+    node.run(f"tc qdisc replace dev {CALI} root blackhole")
+    assert look(node).egress_drops == "tc qdisc blackhole"
+
+
+def nft(node: Node, *lines: str) -> None:
+    text = "\n".join(lines)
+    sh(f"nsenter --net={node.path} nft -f - <<'END'\n{text}\nEND")
+
+
+def table(family: str, name: str, hook: str, *rules: str, policy: str = "accept") -> list[str]:
+    base = f"type filter hook {hook} priority 0; policy {policy};"
+    return [f"table {family} {name} {{", "chain c {", base, *rules, "}", "}"]
+
+
+@pytest.mark.skipif(shutil.which("nft") is None, reason="needs nft (nftables)")
+def test_nft_chains(node: Node) -> None:
+    """Listed: those that may drop; a policy that accepts without rules lets all pass."""
+    nft(
+        node,
+        *table("arp", "open", "input"),
+        *table("arp", "t", "input", "arp plen 4 drop"),
+        *table("arp", "calico-arp", "output", policy="drop"),
+        *table("netdev", "n", f'ingress device "{CALI}"', policy="drop"),
+        *table("netdev", "other", 'ingress device "up0"', policy="drop"),
+    )
+    assert filters(node) == {
+        "ingress": ("nft netdev n c",),
+        "arp_input": ("nft arp t c",),
+        "arp_output": ("nft arp calico-arp c",),
+    }
+    seen = look(node)
+    assert seen.ingress_drops == "nft netdev n c"
+    assert seen.arp_input_drops == "nft arp t c"
+    assert (seen.arp_output_drops, seen.egress_drops) == ("nft arp calico-arp c", None)
+    nft(node, "table arp t {", "flags dormant;", "}")
+    assert look(node).arp_input == ()
+
+
+def tcx_program(ifindex: int, attach_type: int) -> int:
+    """The descriptor of a link that holds a program which passes everything on."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    syscall = {"x86_64": 321, "aarch64": 280}[platform.machine()]
+
+    def bpf(command: int, *fields: int, layout: str) -> int:
+        attributes = struct.pack(layout, *fields).ljust(128, b"\0")
+        descriptor = int(libc.syscall(syscall, command, attributes, len(attributes)))
+        if descriptor < 0:
+            pytest.skip(f"needs tcx: {os.strerror(ctypes.get_errno())}")
+        return descriptor
+
+    code = ctypes.create_string_buffer(struct.pack("=BBhiBBhi", 0xB7, 0, 0, -1, 0x95, 0, 0, 0), 16)
+    name = ctypes.create_string_buffer(b"GPL")
+    pointers = (ctypes.addressof(code), ctypes.addressof(name))
+    program = bpf(5, 3, 2, *pointers, layout="=IIQQ")  # BPF_PROG_LOAD, BPF_PROG_TYPE_SCHED_CLS
+    try:
+        return bpf(28, program, ifindex, attach_type, 0, layout="=IIII")  # BPF_LINK_CREATE
+    finally:
+        os.close(program)
+
+
+def test_tcx_programs(node: Node) -> None:
+    with netns.entered(node.path, node.inode):
+        descriptors = [tcx_program(node.ifindex, attach_type) for attach_type in (46, 47, 47)]
+    try:
+        found = filters(node)
+        assert set(found) == {"ingress", "egress"}
+        assert [len(found[where]) for where in ("ingress", "egress")] == [1, 2]
+        assert all(
+            re.fullmatch(r"tcx prog \d+", name) for names in found.values() for name in names
+        )
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    assert filters(node) == {}
+
+
 def test_another_namespace_is_looked_into(node: Node) -> None:
     before = netns.own()
     node.conf("proxy_arp", 0)
@@ -368,12 +477,15 @@ class Watch:
             self.watch = LinkWatch(globs, lambda: next(self.clock))
             self.existing = self.watch.existing()
 
-    def told(self) -> list[tuple[str, str]]:
-        """(kind, name) of what the socket holds, which is readable at once by now."""
+    def told(self) -> list[tuple[str, str, str | None]]:
+        """(kind, name, blind) of what the socket holds, which is readable at once by now."""
         with netns.entered(self.node.path, self.node.inode):  # a resync dumps
             events = self.watch.read()
         assert all(event.netns == self.node.inode for event in events)
-        return [(type(event).__name__, event.interface) for event in events]
+        return [
+            (type(event).__name__, event.interface, getattr(event, "blind", None))
+            for event in events
+        ]
 
 
 @pytest.fixture
@@ -395,9 +507,11 @@ def test_links_come_and_go(node: Node, watch: Watch) -> None:
     node.run("ip link set cali1 up")
     node.run("ip link set cali1 mtu 1400")
     assert select.select([watch.watch.fileno()], [], [], 0)[0]
-    assert watch.told() == [("LinkSeen", "cali1")]
+    assert watch.told() == [("LinkSeen", "cali1", "down"), ("LinkSeen", "cali1", "no carrier")]
+    node.run("ip link set other1 up")
+    assert watch.told() == [("LinkSeen", "cali1", None)]
     node.run("ip link del other1")
-    assert watch.told() == [("LinkGone", "cali1")]
+    assert watch.told()[-1] == ("LinkGone", "cali1", None)
     assert not select.select([watch.watch.fileno()], [], [], 0)[0]
 
 
@@ -406,19 +520,25 @@ def test_link_renamed_within_out_of_and_into_the_globs(node: Node, watch: Watch)
     for name in ("tap7", "eth7", "cali7"):
         before = CALI if name == "tap7" else "tap7" if name == "eth7" else "eth7"
         node.run(f"ip link set {before} name {name}")
-    assert watch.told() == [("LinkSeen", "tap7"), ("LinkGone", "tap7"), ("LinkSeen", "cali7")]
+    assert watch.told() == [
+        ("LinkSeen", CALI, "down"),
+        ("LinkSeen", "tap7", "down"),
+        ("LinkGone", "tap7", None),
+        ("LinkSeen", "cali7", "down"),
+    ]
 
 
 def test_link_moved_to_another_namespace(node: Node, watch: Watch) -> None:
     node.run(f"ip link set {CALI} netns {node.pod}")
-    assert watch.told() == [("LinkGone", CALI)]
+    assert watch.told() == [("LinkSeen", CALI, "down"), ("LinkGone", CALI, None)]
 
 
 def test_link_that_leaves_a_bridge_is_not_gone(node: Node, watch: Watch) -> None:
     node.run("ip link add br0 type bridge")
     node.run(f"ip link set {CALI} master br0")
+    assert watch.told() == [("LinkSeen", CALI, "bridge br0")]
     node.run(f"ip link set {CALI} nomaster")
-    assert watch.told() == []
+    assert watch.told() == [("LinkSeen", CALI, None)]
 
 
 def test_index_that_is_reused(node: Node, watch: Watch) -> None:
@@ -427,8 +547,9 @@ def test_index_that_is_reused(node: Node, watch: Watch) -> None:
     with netns.entered(node.path, node.inode):
         events = watch.watch.read()
     assert events == [
-        LinkGone(2, node.inode, node.ifindex, CALI),
-        LinkSeen(3, node.inode, node.ifindex, "cali2"),
+        LinkSeen(2, node.inode, node.ifindex, CALI, "down"),
+        LinkGone(3, node.inode, node.ifindex, CALI),
+        LinkSeen(4, node.inode, node.ifindex, "cali2", "down"),
     ]
 
 
@@ -445,7 +566,7 @@ def test_lost_notifications_are_made_good(node: Node, watch: Watch) -> None:
     told = watch.told()
     assert len(resyncs) == 1
     assert sorted(told) == sorted(
-        [("LinkSeen", f"cali{number}") for number in range(11)] + [("LinkGone", CALI)]
+        [("LinkSeen", f"cali{number}", "down") for number in range(11)] + [("LinkGone", CALI, None)]
     )
     assert watch.told() == []
 
