@@ -108,7 +108,7 @@ class Text:
         yield from _wrapped(f"because {problem.because}")
         yield from self._mend([problem.remedy for _, problem in group])
         if problem.cause.lasting:
-            yield from _wrapped(f"that it stays: {problem.cause.lasting}")
+            yield from _wrapped(f"so that it stays: {problem.cause.lasting}")
 
     def _warning(self, group: list[tuple[str, Drift]]) -> Iterator[str]:
         head = f"{_names(group)}: {group[0][1].text}"

@@ -56,7 +56,7 @@ class Reading:
         """Never raises for what the node looks like."""
         try:
             self._link()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._failed(f"interface {self._interface} (index {self._ifindex})", error)
             return
         self._sysctls()
