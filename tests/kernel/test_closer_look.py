@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from conftest import PATIENCE_S, Bench
+from conftest import EMULATED, PATIENCE_S, Bench
 from lab import Lab
 from lab.faults import FAULTS
 from lab.tracer import Tracer
@@ -86,7 +86,7 @@ def test_nothing_runs_for_every_packet_but_while_a_cause_is_not_yet_observed(eng
         # the next request, which does not come.
         lab.break_("prohibit_rule", pod)
         assert pod.ask(1).replies == 0
-        assert bench.flag(pod, "raised")["confidence"] == "inferred"
+        assert bench.flag(pod, "raised", reason="no_route")["confidence"] == "inferred"
         assert wait_until(lambda: per_packet() == own | CLOSER), attached(tracer)
         assert wait_until(lambda: per_packet() == own, CLOSER_LOOK_S + PATIENCE_S), attached(tracer)
 
@@ -101,7 +101,9 @@ def test_nothing_runs_for_every_packet_but_while_a_cause_is_not_yet_observed(eng
         pod.ask(13)
         time.sleep(1.0)
         assert per_packet() == own
-        assert bench.flags(pod) == [("raised", "no_route")], tracer.flags()
+        # Emulated, a look may take longer than the second it has: unknown, then the cause.
+        said = [flag for flag in bench.flags(pod) if not (EMULATED and flag[1] == "unknown")]
+        assert said == [("raised", "no_route")], tracer.flags()
 
         # Down again.
         FAULTS["prohibit_rule"].mend(lab, pod)
