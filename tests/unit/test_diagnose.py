@@ -20,6 +20,7 @@ from tracer.node.look import Look
 from tracer.node.survey import Survey, Surveyed
 
 CALI = WHOLE.interface
+NFT, QUEUE = "nft netdev t c", "tc qdisc pfifo"
 NO_ROUTE = {"route": refused(errno.ENETUNREACH), "route_from_node": refused(errno.ENETUNREACH)}
 
 
@@ -76,6 +77,10 @@ def test_healthy() -> None:
         ({"up": False}, "link_down", "link"),
         ({"noarp": True}, "arp_disabled", "link"),
         ({"arp_input": ("nft arp a b",), "arp_input_drops": "nft arp a b"}, "filtered_in", "in"),
+        ({"ingress": (NFT,), "ingress_drops": NFT}, "dropped_before_arp", "in"),
+        ({"arp_output": (NFT,), "arp_output_drops": NFT}, "filtered_out", "out"),
+        ({"egress": (NFT,), "egress_drops": NFT}, "filtered_out", "out"),
+        ({"egress": (QUEUE,), "egress_drops": QUEUE}, "reply_dropped", "out"),
         (NO_ROUTE, "no_route", "route"),
         ({"proxy_arp_interface": 0}, "proxy_arp_off", "proxy_arp"),
         ({"medium_id": -1}, "medium_id", "medium_id"),

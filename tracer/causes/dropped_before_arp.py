@@ -47,6 +47,8 @@ def _chains(look: Look) -> list[str]:
 def _holds(look: Look) -> str | None:
     if look.master_kind in _TAKES_ALL:
         return f"{look.interface} is a port of {look.master_kind} {look.master or ''}".rstrip()
+    if look.ingress_drops is not None:
+        return f"{look.ingress_drops} drops every ARP request that comes in"
     return None
 
 
@@ -63,7 +65,7 @@ def _remedy(look: Look, seen: Seen) -> str:
             "A CPU's backlog of received packets is full: find what floods the node, or raise "
             "net.core.netdev_max_backlog."
         )
-    if seen.dropped_by_netfilter:
+    if seen.dropped_by_netfilter or (seen.dropped is None and look.ingress_drops is not None):
         return hooks.netfilter(look, look.ingress, "in")
     return hooks.traffic_control(look, look.ingress, "ingress")
 

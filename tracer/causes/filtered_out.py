@@ -22,7 +22,10 @@ def _observed(seen: Seen, look: Look) -> str | None:
 
 
 def _holds(look: Look) -> str | None:
-    return None  # A chain that is there need not drop.
+    for drops in (look.arp_output_drops, look.egress_drops):
+        if drops is not None and not drops.startswith("tc "):
+            return f"{drops} drops every ARP reply that goes out"
+    return None  # Another chain that is there need not drop.
 
 
 def _remedy(look: Look, seen: Seen) -> str:

@@ -23,14 +23,21 @@ def _observed(seen: Seen, look: Look) -> str | None:
 
 
 def _holds(look: Look) -> str | None:
-    return None  # A filter or a queue that is there need not drop.
+    if _queue_drops(look):
+        return f"{look.egress_drops} drops whatever is sent through {look.interface}"
+    return None  # Another filter or queue that is there need not drop.
+
+
+def _queue_drops(look: Look) -> bool:
+    return look.egress_drops is not None and look.egress_drops.startswith("tc qdisc ")
 
 
 def _remedy(look: Look, seen: Seen) -> str:
     filters = [name for name in look.egress if name.startswith("tc filter")]
-    if seen.drop_reason == "TC_EGRESS" or (seen.drop_reason is None and filters):
+    by_look = seen.dropped is None and _queue_drops(look)
+    if not by_look and (seen.drop_reason == "TC_EGRESS" or (seen.drop_reason is None and filters)):
         return hooks.traffic_control(look, look.egress, "egress")
-    if seen.drop_reason in _QUEUE or "qdisc" in (seen.drop_function or ""):
+    if by_look or seen.drop_reason in _QUEUE or "qdisc" in (seen.drop_function or ""):
         kinds = {name.removeprefix("tc qdisc ") for name in look.egress if "tc qdisc " in name}
         if kinds and not kinds & _LIMITS_RATE:
             return command(look, f"tc qdisc del dev {device(look)} root")

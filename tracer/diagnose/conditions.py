@@ -55,14 +55,14 @@ def _source_read(look: Look) -> bool:
 CONDITIONS = (
     Condition(
         "link",
-        "Is the link up, with ARP on, and no port of a bridge or bond?",
-        frozenset({"link_down", "dropped_before_arp", "arp_disabled"}),
+        "Is the link up, with carrier, and ARP on?",
+        frozenset({"link_down", "arp_disabled"}),
         lambda look: None not in (look.up, look.carrier, look.noarp),
     ),
     Condition(
         "in",
-        "Does nothing filter what comes in (XDP, tc, nftables, arptables)?",
-        frozenset({"filtered_in"}),
+        "Does nothing take or filter what comes in (bridge, XDP, tc, nftables, arptables)?",
+        frozenset({"dropped_before_arp", "filtered_in"}),
         lambda look: look.up is not None,
         ("tc filters", "tcx", "nftables", "arptables"),
     ),

@@ -64,8 +64,14 @@ def _in_the_way(look: Look, survey: Survey) -> Iterator[Drift]:
         "arp_output": (look.arp_output, "out", "the ARP packets that go out"),
     }
     for name, (filters, condition, what) in places.items():
-        foreign = [each for each in filters if not _calicos(each, survey)]
-        if foreign and look.arp_input_drops not in foreign:
+        certain = (
+            look.ingress_drops,
+            look.egress_drops,
+            look.arp_input_drops,
+            look.arp_output_drops,
+        )
+        foreign = [each for each in filters if each not in certain and not _calicos(each, survey)]
+        if foreign:
             yield Drift(
                 name,
                 condition,
