@@ -125,11 +125,12 @@ class Reading:
             found["medium_id_out"] = self._try(
                 "medium_id of the way out", lambda: self._moment.link(out).conf.get("medium_id")
             )
-        for name, label in (("refused_by", "refusing route"), ("sender_refused_by", "sender's")):
-            refused = self._refused if name == "refused_by" else self._sender_refused
-            found[name] = self._try(label, refused)
-        found["target_owner"] = self._try("addresses", lambda: self._owner(self._target))
-        found["sender_owner"] = self._try("addresses", lambda: self._owner(self._sender))
+        found["refused_by"] = self._try("what refuses the target", self._refused)
+        found["sender_refused_by"] = self._try("what refuses the sender", self._sender_refused)
+        ways = (route, found.get("route_from_node"))
+        found["target_owner"] = self._try("addresses", partial(self._owner, self._target, *ways))
+        way = found.get("sender_route")
+        found["sender_owner"] = self._try("addresses", partial(self._owner, self._sender, way))
 
     def _refused(self) -> str | None:
         refusals = self._moment.refusals
@@ -154,7 +155,10 @@ class Reading:
         # __fib_validate_source: LOOPBACK_IFINDEX).
         return self._moment.refusals.by_errno(way.errno, self._sender, "", "lo")
 
-    def _owner(self, address: str) -> str | None:
+    def _owner(self, address: str, *ways: RouteAnswer | None) -> str | None:
+        """Only asked where it is the node's own: under IPVS a node has thousands."""
+        if not any(way is not None and way.type == "local" for way in ways):
+            return None
         return routes.interface_name(self._moment.owners.get(address))
 
     def _proxy_entry(self) -> bool:
