@@ -102,6 +102,7 @@ class Matrix:
 
     def note(self, text: str) -> str:
         """Its mark in the table."""
+        text = text.removeprefix("arpwhy: ")
         if text not in self.notes:
             self.notes.append(text)
         return f"[{self.notes.index(text) + 1}]"
