@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from functools import lru_cache
 
 from tracer import __version__
+from tracer.causes import establish
 from tracer.events import (
     CauseFound,
     Counters,
@@ -29,6 +30,7 @@ from tracer.kernel.handover import LoadError
 from tracer.kernel.libbpf import Ring
 from tracer.kernel.session import Loading, Session
 from tracer.node.links import LinkWatch
+from tracer.node.looker import Looker
 from tracer.notices import Investigate
 from tracer.options import Options
 from tracer.output import Output
@@ -181,20 +183,17 @@ class Live:
         return Counters(counters.ts, rows)
 
     def _prepare_to_investigate(self) -> Callable[[Investigate], CauseFound]:
-        """Runs on the investigator's thread: pyroute2 takes its time to import."""
-        from tracer.causes import establish  # noqa: PLC0415
-        from tracer.node.looker import Looker  # noqa: PLC0415
-
+        """Runs on the investigator's thread, whose network namespace is looked at."""
         looker = Looker()
 
         def investigate(order: Investigate) -> CauseFound:
             look = looker.look(
                 order.netns, order.ifindex, order.interface, order.sender_ip, order.target_ip
             )
-            finding = establish(look, order.evidence)
             seen = dict(order.evidence)
             if isinstance(function := seen.get("drop_function"), str):
                 seen["drop_function"] = self.session.functions.learn(function)
+            finding = establish(look, seen)
             return CauseFound(
                 ts=time.time_ns(),
                 netns=order.netns,
@@ -203,7 +202,7 @@ class Live:
                 reason=finding.reason,
                 confidence=finding.confidence,
                 remedy=finding.remedy,
-                evidence={**seen, **finding.evidence},
+                evidence=finding.evidence,
             )
 
         return investigate
