@@ -260,3 +260,27 @@ def test_misuse_is_2_and_one_line(scratch: Path, arguments: list[str], line: str
     assert line in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ["--kernels", "bookworm,woody"],
+            "no kernel 'woody' in tests/vm/kernels: bullseye bookworm",
+        ),
+        (["--kernels"], "usage: scripts/test"),
+        (["--kernels", ""], "usage: scripts/test"),
+    ],
+)
+def test_the_runner_takes_kernels_of_the_list_alone(arguments: list[str], line: str) -> None:
+    done = subprocess.run(
+        [TOP / "scripts" / "test", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert line in done.stderr.splitlines()[0]
