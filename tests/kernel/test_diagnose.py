@@ -317,13 +317,14 @@ class Watch:
         line, self._buffer = self._buffer.split(b"\n", 1)
         return dict(json.loads(line))
 
-    def until(self, interface: str, reason: str | None) -> dict[str, Any]:
+    def until_healthy(self, interface: str) -> None:
         """Skips what is said while a pod is half made."""
         while True:
-            line = self.line()
-            for found in line["interfaces"]:
-                if (found["interface"], found["reason"]) == (interface, reason):
-                    return line
+            for found in self.line()["interfaces"]:
+                if found["interface"] == interface and set(found["conditions"].values()) == {
+                    "pass"
+                }:
+                    return
 
 
 def test_watch(lab: Lab) -> None:
@@ -341,14 +342,14 @@ def test_watch(lab: Lab) -> None:
     line = watch.line()
     assert [(f["interface"], f["reason"]) for f in line["interfaces"]] == [(pod.interface, None)]
     new = lab.add_pod("new")
-    watch.until(new.interface, None)
+    watch.until_healthy(new.interface)
     lab.break_("no_default_route")
     line = watch.line()
     assert {f["interface"]: f["reason"] for f in line["interfaces"]} == dict.fromkeys(
         (pod.interface, other.interface, new.interface), "no_route"
     )
     lab.mend("no_default_route")
-    watch.until(new.interface, None)
+    watch.until_healthy(new.interface)
     gone = new.interface
     lab.delete_pod(new)
     while not (line := watch.line())["gone"]:
