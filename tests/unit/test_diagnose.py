@@ -180,7 +180,9 @@ DRIFTS: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
         {"proxy_delay": 80},
         {},
         "proxy_delay",
-        f"sysctl -w net.ipv4.neigh.{CALI}.proxy_delay=0",
+        # Old kernels divide by a delay that becomes 0 under a request: no proxy meanwhile.
+        f"sysctl -w net.ipv4.conf.{CALI}.proxy_arp=0 net.ipv4.neigh.{CALI}.proxy_delay=0"
+        f" net.ipv4.conf.{CALI}.proxy_arp=1",
     ),
     ({"rp_filter_interface": 2}, {}, "rp_filter", f"sysctl -w net.ipv4.conf.{CALI}.rp_filter=1"),
     (

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tracer.causes import Seen, proxy_queue_full
 from tracer.causes.cause import command, device
 from tracer.node import sysctl
 from tracer.node.look import Look
@@ -149,13 +150,12 @@ def _sysctls(look: Look, survey: Survey) -> Iterator[Drift]:
             "medium_id",
         )
     if look.proxy_delay:
-        setting = f"net.ipv4.neigh.{look.interface.replace('.', '/')}.proxy_delay=0"
         yield Drift(
             "proxy_delay",
             "out",
             f"proxy_delay is {look.proxy_delay}, and Calico sets 0: replies come up to "
             f"{look.proxy_delay / 100:g} s late, and none while more than {look.proxy_qlen} wait.",
-            command(look, f"sysctl -w {setting}"),
+            proxy_queue_full.CAUSE.remedy(look, Seen()),
         )
 
 
