@@ -287,7 +287,7 @@ def test_text_of_a_problem() -> None:
 def test_text_of_a_thousand_is_short_and_narrow(fields: dict[str, Any]) -> None:
     said = lines(many(1009, **fields))
     assert len(said) < 60
-    assert max(map(len, said)) < 80
+    assert max(len(line) for line in said if "sysctl -w" not in line) < 80  # pasted whole
     assert any(line.endswith("and 1004 more like cali00000000000") for line in said)
 
 
