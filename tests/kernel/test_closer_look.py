@@ -31,7 +31,10 @@ def links(tracer: Tracer) -> dict[int, str]:
     """The raw tracepoints that the process has programs at, by the link's id."""
     found = {}
     for info in Path(f"/proc/{tracer.process.pid}/fdinfo").iterdir():
-        text = info.read_text()
+        try:
+            text = info.read_text()
+        except FileNotFoundError:  # closed meanwhile
+            continue
         place = re.search(r"^tp_name:\s*(\S+)", text, re.MULTILINE)
         number = re.search(r"^link_id:\s*(\d+)", text, re.MULTILINE)
         if place and number:
