@@ -90,6 +90,21 @@ static __always_inline void note_route(struct trail *trail, struct sk_buff *skb)
 	READ(trail->medium_id_out, in_dev->CONF(MEDIUM_ID));
 }
 
+/* What a tc action steals or redirects on its way out is consumed, too. */
+static __always_inline void note_reply(struct round *round, struct sk_buff *skb,
+				       struct net_device *dev, u8 in)
+{
+	struct arp_packet arp = {};
+	struct slot *slot;
+
+	if (in != IN___DEV_QUEUE_XMIT ||
+	    !read_arp(skb, network_header(skb), &arp) || arp.op != OP_REPLY)
+		return;
+	slot = asked_by(round, (u64)skb, (u64)dev, &arp);
+	if (slot && !slot->reply)
+		slot->trail.taken_in = in;
+}
+
 RAW_TRACEPOINT_PROBE(consume_skb)
 {
 	struct sk_buff *skb = (struct sk_buff *)ctx->args[0];
@@ -110,12 +125,14 @@ RAW_TRACEPOINT_PROBE(consume_skb)
 	if (destructor == (void *)SOCK_RFREE)
 		return 0;
 	READ(head, skb->head);
+	READ(dev, skb->dev);
+	in = freed_in(ctx);
 	slot = slot_of(round, (u64)skb, (u64)head);
+	if (!slot)
+		note_reply(round, skb, dev, in);
 	if (!slot || slot->rq.dropped)
 		return 0;
 	trail = &slot->trail;
-	READ(dev, skb->dev);
-	in = freed_in(ctx);
 	/* An rx handler, a bridge's say, has made it another device's. */
 	if ((u64)dev != slot->rq.device)
 		trail->taken_in = IN___NETIF_RECEIVE_SKB_CORE;

@@ -48,10 +48,10 @@ GIVEN = {
 
 ROWS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     # what the row shows, reason, evidence
-    ("purged", "link_down", {**REQUEST, "drop_function": "pneigh_queue_purge"}),
     ("down at the timer", "link_down", {**REQUEST, "drop_function": "neigh_proxy_process"}),
     ("backlog of a dead link", "link_down", {**REQUEST, "drop_reason": "DEV_READY"}),
     ("XDP", "dropped_before_arp", {**REQUEST, "dropped_in": "do_xdp_generic"}),
+    ("reply stolen", "reply_dropped", {"taken_in": "__dev_queue_xmit"}),
     (
         "tc",
         "dropped_before_arp",
@@ -227,6 +227,12 @@ def test_no_two_causes_claim_the_same_evidence(reason: str, evidence: dict[str, 
     seen = Seen.of(evidence)
     claims = [cause.name for cause in CAUSES if cause.observed(seen, WHOLE) is not None]
     assert claims == [reason]
+
+
+def test_a_purged_proxy_queue_is_a_link_s_end_if_it_is_this_link_s() -> None:
+    purged = {**REQUEST, "drop_function": "pneigh_queue_purge"}
+    assert found(purged, replace(WHOLE, up=False)) == ("link_down", "observed")
+    assert found(purged) == ("unknown", "inferred")
 
 
 def test_every_cause_but_unknown_is_observed_by_some_evidence() -> None:

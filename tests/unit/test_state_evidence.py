@@ -84,6 +84,8 @@ def test_a_closer_look_that_settles_nothing_is_not_kept_up() -> None:
     assert not state.closer_look_wanted()
     assert said(feed(state, asked(2 * S + 9 * MS))) == ["unanswered no_route"]
     assert not state.closer_look_wanted()
+    feed(state, asked(9 * S), cause(9 * S + MS, "no_route"), asked(9 * S + 2 * MS))
+    assert not state.closer_look_wanted()
 
 
 def test_observation_wins_over_inference_and_says_so() -> None:

@@ -23,7 +23,7 @@ _LINK_DOWN = frozenset({"down", "no carrier"})
 def _observed(seen: Seen, look: Look) -> str | None:
     if seen.link is not None and seen.link not in _LINK_DOWN:
         return f"{look.interface}: {seen.link} takes what comes in"
-    if seen.taken_in is not None:
+    if seen.taken_in is not None and not seen.reply_taken:
         return f"the request was taken in {seen.taken_in}, before arp_rcv"
     return _dropped(seen, look) if seen.dropped == "request" else None
 

@@ -9,7 +9,8 @@ from tracer.node.look import Look
 
 # Who frees what waited for a device that went down: net/core/neighbour.c (the proxy queue),
 # net/core/dev.c (the backlog).
-_FREES_WHAT_WAITED = frozenset({"pneigh_queue_purge", "neigh_proxy_process", "flush_backlog"})
+_PURGE = "pneigh_queue_purge"
+_FREES_WHAT_WAITED = frozenset({_PURGE, "neigh_proxy_process", "flush_backlog"})
 
 
 def _observed(seen: Seen, look: Look) -> str | None:
@@ -20,6 +21,8 @@ def _observed(seen: Seen, look: Look) -> str | None:
     if seen.dropped == "request" and (
         seen.drop_function in _FREES_WHAT_WAITED or seen.drop_reason == "DEV_READY"
     ):
+        if seen.drop_function == _PURGE and look.up and look.carrier:
+            return None  # Another link's end empties the proxy queue of the whole namespace.
         return "the link went down while the request waited in a queue"
     return None
 

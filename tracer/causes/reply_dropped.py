@@ -15,6 +15,8 @@ _LIMITS_RATE = frozenset({"tbf", "htb", "hfsc", "cake"})
 
 
 def _observed(seen: Seen, look: Look) -> str | None:
+    if seen.reply_taken:
+        return "the reply was built, and a tc action took it"
     if seen.dropped != "reply" or seen.dropped_by_netfilter:
         return None
     by = seen.drop_function or seen.dropped_in or "the kernel"
@@ -35,6 +37,8 @@ def _queue_drops(look: Look) -> bool:
 def _remedy(look: Look, seen: Seen) -> str:
     filters = [name for name in look.egress if name.startswith("tc filter")]
     by_look = seen.dropped is None and _queue_drops(look)
+    if seen.reply_taken:
+        return hooks.traffic_control(look, look.egress, "egress")
     if not by_look and (seen.drop_reason == "TC_EGRESS" or (seen.drop_reason is None and filters)):
         return hooks.traffic_control(look, look.egress, "egress")
     if by_look or seen.drop_reason in _QUEUE or "qdisc" in (seen.drop_function or ""):

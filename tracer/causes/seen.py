@@ -44,7 +44,8 @@ class Seen:
       ``local``, ``broadcast``, ``unreachable``, ...); ``none``: ip_route_input_noref
       refused to give one. ``given_error``: an unreachable one's errno; ``given_out``: an
       index. These five need the closer look (bpf/closer.h).
-    - ``taken_in``: a function before the ARP layer that took the request without a drop.
+    - ``taken_in``: a function before the ARP layer that took the request without a drop;
+      ``__dev_queue_xmit``: that took the reply.
 
     ``link`` is no request's: the link state for which a flag is raised although no request
     can be seen: ``down``, ``no carrier``, ``bridge NAME``, ``bond NAME``, ``native XDP``.
@@ -86,6 +87,10 @@ class Seen:
     def refused(self) -> bool:
         """Nothing took the request or its reply away: arp_process decided what became of it."""
         return self.dropped is None and self.taken_in is None and self.link is None
+
+    @property
+    def reply_taken(self) -> bool:
+        return self.taken_in == "__dev_queue_xmit"
 
     @property
     def validates_way_back(self) -> bool:

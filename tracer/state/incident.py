@@ -129,7 +129,7 @@ class Incident:
         """
         observed = cause.confidence == OBSERVED
         # The closer look was had, and did not settle it: there is no better one.
-        self.exhausted = not observed and "given_route" in cause.evidence
+        self.exhausted = not observed and (self.exhausted or "given_route" in cause.evidence)
         changed = cause.reason != self.reason
         if self.reason is not None and changed and not self._convinces(cause):
             return False
@@ -151,6 +151,7 @@ class Incident:
         if cause.confidence == OBSERVED or self.of_link:
             return True
         self.contradictions += 1
+        self.exhausted = False
         self.told = {}  # what requests carry is news again
         if self.confidence == OBSERVED:
             return self.contradictions >= CONTRADICTIONS
