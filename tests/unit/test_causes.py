@@ -527,3 +527,9 @@ def test_a_sender_that_is_not_known_is_not_blamed_and_hides_no_other_cause(numbe
     assert reason(replace(look, route_from_node=LOCAL, arp_ignore_all=8)) == "local_address_ignored"
     known = replace(look, sender_ip="192.168.156.177", proxy_arp_interface=0)
     assert reason(known) == ("source_rejected" if number == errno.EXDEV else "unknown")
+
+
+def test_what_was_seen_to_be_dropped_is_blamed_on_nothing_that_drops_the_other() -> None:
+    look = replace(WHOLE, egress=("tc qdisc blackhole",), egress_drops="tc qdisc blackhole")
+    assert establish(look, {"dropped": "reply"}).reason == "reply_dropped"
+    assert establish(look, {"dropped": "request"}).reason == "unknown"

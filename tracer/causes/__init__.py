@@ -89,7 +89,7 @@ def establish(look: Look, evidence: Evidence) -> Finding:
         if cause is not unknown.CAUSE:
             if seen.link is not None or cause.unseen:
                 continue
-            if seen.dropped is not None and not cause.drops:
+            if seen.dropped is not None and seen.dropped != cause.drops:
                 continue
         because = cause.holds(look)
         if because is not None:

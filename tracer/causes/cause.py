@@ -40,9 +40,9 @@ class Cause:
     lab (tests/lab/faults) that bring it about: tests/kernel/test_causes.py runs each.
     ``samples`` are for its page (tracer/causes/page.py).
 
-    ``drops``: the kernel drops something under it; what it was seen to drop it did not
-    refuse for any other cause. ``unseen``: under it no request is seen at all, so that a
-    request which was seen rules it out.
+    ``drops``: what the kernel drops under it, ``request`` or ``reply``; what it was seen to
+    drop it did not refuse for another cause. ``unseen``: under it no request is seen at
+    all, so that a request which was seen rules it out.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Cause:
     field_reports: tuple[str, ...]
     shown_by: tuple[str, ...]
     samples: tuple[Sample, ...] = (Sample(),)
-    drops: bool = False
+    drops: str | None = None
     unseen: bool = False
 
 

@@ -118,5 +118,5 @@ CAUSE = Cause(
         Sample(when="by XDP, native", seen={"link": "native XDP"}),
         Sample(when="by a bridge or bond", look={"master": "br0", "master_kind": "bridge"}),
     ),
-    drops=True,
+    drops="request",
 )

@@ -57,5 +57,5 @@ CAUSE = Cause(
         Sample(when="by nftables", look={"arp_input": ("nft arp TABLE CHAIN",)}),
         Sample(when="by arptables", look={"arp_input": ("arptables INPUT",)}),
     ),
-    drops=True,
+    drops="request",
 )

@@ -71,5 +71,5 @@ CAUSE = Cause(
             seen={"dropped_in": "__dev_queue_xmit"},
         ),
     ),
-    drops=True,
+    drops="reply",
 )

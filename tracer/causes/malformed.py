@@ -45,5 +45,5 @@ CAUSE = Cause(
     ),
     field_reports=(),
     shown_by=("malformed_hardware", "malformed_lengths"),
-    drops=True,
+    drops="request",
 )

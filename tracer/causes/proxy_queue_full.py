@@ -56,5 +56,5 @@ CAUSE = Cause(
     ),
     field_reports=("projectcalico/felix#164", "projectcalico/felix#183"),
     shown_by=("proxy_queue_full", "proxy_queue_full_zero"),
-    drops=True,
+    drops="request",
 )

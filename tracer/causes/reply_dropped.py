@@ -97,5 +97,5 @@ CAUSE = Cause(
         Sample(when="by a queue that limits the rate", seen={"drop_reason": "QDISC_DROP"}),
         Sample(when="otherwise"),
     ),
-    drops=True,
+    drops="reply",
 )
