@@ -18,7 +18,7 @@ BPF_PERCPU_ARRAY(stacks, struct frames, 1);
 
 /*
  * The innermost function of enum freed_in on the stack of a raw tracepoint.
- * FREED_IN is made from kallsyms by tracer/kernel/loader.py; where the kernel
+ * FREED_IN is made from kallsyms by tracer/kernel/compiler.py; where the kernel
  * hides addresses it gives IN_UNKNOWN.
  */
 static __always_inline u8 freed_in(void *ctx)

@@ -52,15 +52,19 @@ static __always_inline int on_arp_process(struct sk_buff *skb)
 	return 0;
 }
 
+/* The request that arp_process is at, if it is one to judge. */
+static __always_inline struct slot *under_way(void)
+{
+	struct round *round = this_round();
+
+	return round && round->open ? slot_at(round, round->open - 1) : 0;
+}
+
 /* arp_process got as far as to call this (enum asked). */
 static __always_inline int on_asked(u8 what)
 {
-	struct round *round = this_round();
-	struct slot *slot;
+	struct slot *slot = under_way();
 
-	if (!round || !round->open)
-		return 0;
-	slot = slot_at(round, round->open - 1);
 	if (slot)
 		slot->trail.asked = what;
 	return 0;
@@ -68,12 +72,8 @@ static __always_inline int on_asked(u8 what)
 
 static __always_inline int on_pneigh_enqueue(struct sk_buff *skb)
 {
-	struct round *round = this_round();
-	struct slot *slot;
+	struct slot *slot = under_way();
 
-	if (!round || !round->open)
-		return 0;
-	slot = slot_at(round, round->open - 1);
 	if (slot)
 		slot->queued = 1;
 	return 0;

@@ -17,20 +17,10 @@ from ipaddress import IPv4Address, IPv4Network
 from tracer.node import netlink
 from tracer.node.look import RouteAnswer
 from tracer.node.netlink import Connection
+from tracer.route_types import route_type
 
 # linux/rtnetlink.h
 UNICAST = 1
-TYPES = {
-    1: "unicast",
-    2: "local",
-    3: "broadcast",
-    4: "anycast",
-    5: "multicast",
-    6: "blackhole",
-    7: "unreachable",
-    8: "prohibit",
-    9: "throw",
-}
 _RTMSG = struct.Struct("=BBBBBBBBI")
 _RTA_DST, _RTA_SRC, _RTA_IIF, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY = 1, 2, 3, 4, 5, 6
 _RTA_TABLE = 15
@@ -65,7 +55,7 @@ def answer(body: bytes) -> RouteAnswer:
         ok=True,
         out_interface=interface_name(out),
         out_ifindex=out,
-        type=TYPES.get(body[7], str(body[7])),
+        type=route_type(body[7]),
         table=netlink.number(found.get(_RTA_TABLE)),
         gateway=None if gateway is None else str(IPv4Address(gateway)),
     )
@@ -117,7 +107,7 @@ def of_type(
         if ifindex and out != ifindex:
             continue
         yield Route(
-            type=TYPES.get(kind, str(kind)),
+            type=route_type(kind),
             network=IPv4Network((attributes.get(_RTA_DST, bytes(4)), length)),
             ifindex=out,
             table=netlink.number(attributes.get(_RTA_TABLE)) or body[4],
