@@ -20,7 +20,7 @@ from lab.errors import Unavailable
 from lab.faults import FAULTS
 from lab.names import GATEWAY
 from lab.pod import Pod
-from lab.tracer import Line
+from lab.tracer import Line, TracerError
 from results import Result, note, note_unavailable
 
 from tracer.causes import CAUSES, INFERRED, OBSERVED
@@ -44,6 +44,10 @@ SEEN_BY = {
     "host_link_down": (),
 }
 
+# While a BPF map is read on a CPU, the kernel skips the programs of kprobes there
+# (kernel/bpf/syscall.c, bpf_disable_instrumentation; docs/KNOWN_ISSUES.md), and the other
+# engines' traces read theirs meanwhile. Emulated, that takes long enough to be met.
+MAY_MISS = {"kprobe": 1} if EMULATED else {}
 ROUND = 3
 PAUSE_S = 1.0 if EMULATED else 0.3
 
@@ -167,11 +171,26 @@ def check_flags(bench: Bench, pod: Pod, reasons: list[str], confidence: str) -> 
     assert left == [], context
 
 
+def may_miss(bench: Bench) -> int:
+    return sum(count for engine, count in MAY_MISS.items() if engine in bench.tracer.argv)
+
+
+def wait_requests(bench: Bench, pod: Pod, count: int) -> None:
+    """All of them, or all but those that may be missed."""
+    try:
+        bench.requests(pod, count)
+    except TracerError:
+        if len(bench.tracer.requests(pod.interface)) < count - may_miss(bench):
+            raise
+
+
 def check_requests(bench: Bench, pod: Pod, answered: int, unanswered: int) -> None:
     """Exactly so many, and none without a known reason once there is a flag."""
     lines = bench.tracer.requests(pod.interface)
     verdicts = Counter(line["verdict"] for line in lines)
-    assert verdicts == Counter(answered=answered, unanswered=unanswered), evidence(bench, pod)
+    expected = Counter(answered=answered, unanswered=unanswered)
+    assert verdicts <= expected, evidence(bench, pod)
+    assert (expected - verdicts).total() <= may_miss(bench), evidence(bench, pod)
     if not EMULATED:
         assert "unknown" not in {line["reason"] for line in lines}, evidence(bench, pod)
 
@@ -223,7 +242,7 @@ def test_every_engine_names_the_cause(benches: Benches, pod: Pod, reason: str, f
     for engine, bench in benches.items():
         confidence = expected[engine][1]
         seen = asked if engine in SEEN_BY.get(fault, (engine,)) else 0
-        bench.requests(pod, 2 + seen + 5)
+        wait_requests(bench, pod, 2 + seen + 5)
         if confidence is not None:
             wait_cleared(bench, pod)
             check_flags(bench, pod, [reason], confidence)
