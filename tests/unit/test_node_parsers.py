@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 from ipaddress import IPv4Network
 
@@ -296,6 +297,25 @@ def test_arptables() -> None:
 def test_tc_filters_that_arp_meets() -> None:
     """One a preference; that for IPv4 is not met."""
     assert traffic_control.names(FILTERS) == ("tc filter bpf pref 7", "tc filter bpf pref 100")
+
+
+def tc_filter(pref: int, program: str | None) -> bytes:
+    """RTM_NEWTFILTER of kind bpf for all protocols (linux/rtnetlink.h, linux/pkt_cls.h)."""
+
+    def attribute(kind: int, value: bytes) -> bytes:
+        return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+    body = struct.pack("=BxxxiIII", 0, 7, 0, 0xFFFFFFF2, pref << 16 | socket.htons(0x0003))
+    body += attribute(1, b"bpf\0")
+    return body if program is None else body + attribute(2, attribute(7, program.encode() + b"\0"))
+
+
+def test_a_program_with_a_name_is_told_from_others() -> None:
+    told = [tc_filter(100, None), tc_filter(100, "cali_from_wep"), tc_filter(7, None)]
+    assert traffic_control.names(told) == (
+        "tc filter bpf pref 100 cali_from_wep",
+        "tc filter bpf pref 7",
+    )
 
 
 @pytest.mark.parametrize("kind", ["noqueue", "pfifo_fast", "fq_codel", "fq", "mq", None])

@@ -45,7 +45,8 @@ def _accept(name: str, look: Look, direction: str) -> str:
 def traffic_control(look: Look, names: Iterable[str], direction: str) -> str:
     """Removes the only filter; with several, which one it was nothing tells.
 
-    A filter of Calico's own (eBPF dataplane) is its policy: that is not to be removed.
+    One with a program that has a name is somebody's, Calico's eBPF dataplane's say, whose
+    policy it is: that is not to be removed.
     """
     programs = [name for name in names if name.startswith(("tc filter ", "tcx "))]
     only = _TC_FILTER.match(programs[0]) if len(programs) == 1 else None

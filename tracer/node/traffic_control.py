@@ -13,6 +13,7 @@ from tracer.node.netlink import Connection
 
 _TCMSG = struct.Struct("=BxxxiIII")  # family, index, handle, parent, info
 _TCA_KIND, _TCA_OPTIONS = 1, 2
+_TCA_BPF_NAME = 7  # linux/pkt_cls.h: of an eBPF program, none of a classic one
 _ROOT = 0xFFFFFFFF  # TC_H_ROOT of linux/pkt_sched.h
 # clsact's, of linux/pkt_sched.h. They serve the ingress qdisc too.
 _PARENTS = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}
@@ -67,9 +68,8 @@ def _drops(body: bytes) -> bool:
 
 
 def filters(connection: Connection, ifindex: int, direction: str) -> tuple[str, ...]:
-    """Those at ``ingress`` or ``egress`` that ARP meets: ``tc filter bpf pref 100``.
-
-    Raises OSError.
+    """Those at ``ingress`` or ``egress`` that ARP meets: ``tc filter bpf pref 100``, and
+    behind that the name of an eBPF program. Raises OSError.
     """
     question = _TCMSG.pack(socket.AF_UNSPEC, ifindex, 0, _PARENTS[direction], 0)
     return names(connection.dump(netlink.RTM_GETTFILTER, question))
@@ -77,12 +77,24 @@ def filters(connection: Connection, ifindex: int, direction: str) -> tuple[str, 
 
 def names(bodies: Iterable[bytes]) -> tuple[str, ...]:
     """Of RTM_NEWTFILTER messages: one a preference, those for another protocol left out."""
-    found: dict[str, None] = {}
+    found: dict[int, str] = {}
     for body in bodies:
         info = _TCMSG.unpack_from(body)[4]
-        if socket.ntohs(info & 0xFFFF) in (_ETH_P_ALL, _ETH_P_ARP):
-            found[f"tc filter {_kind(body)} pref {info >> 16}"] = None
-    return tuple(found)
+        if socket.ntohs(info & 0xFFFF) not in (_ETH_P_ALL, _ETH_P_ARP):
+            continue
+        name = f"tc filter {_kind(body)} pref {info >> 16}"
+        program = _program(body)
+        # The preference itself is told of before its filters.
+        if program is not None or info >> 16 not in found:
+            found[info >> 16] = name if program is None else f"{name} {program}"
+    return tuple(found.values())
+
+
+def _program(body: bytes) -> str | None:
+    if _kind(body) != "bpf":
+        return None
+    options = netlink.attributes(body, _TCMSG.size).get(_TCA_OPTIONS, b"")
+    return netlink.text(netlink.attributes(options, 0).get(_TCA_BPF_NAME))
 
 
 def _kind(body: bytes) -> str:
