@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 
 import click
 
-from tracer.cli.display import STDOUT, standard_output
+from tracer.cli.display import STDOUT, object_format, standard_output
 from tracer.cli.failure import fail
 from tracer.diagnose import Diagnosis, diagnose, record
 from tracer.diagnose.text import Text
@@ -45,15 +45,7 @@ def _target(context: click.Context, parameter: click.Parameter, value: str) -> s
     show_default=True,
     help="The address whose requests are judged.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    envvar="ARPWHY_FORMAT",
-    show_default=True,
-    help="Text for people, or a JSON object.",
-)
+@object_format
 @click.option(
     "--watch",
     "keep_looking",

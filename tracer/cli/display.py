@@ -19,6 +19,17 @@ from tracer.stop import StopSignals
 
 STDOUT = 1
 
+# Of the commands that say one thing, and no stream of lines.
+object_format = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    envvar="ARPWHY_FORMAT",
+    show_default=True,
+    help="Text for people, or a JSON object.",
+)
+
 _OPTIONS = (
     click.option(
         "--format",

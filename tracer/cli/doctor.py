@@ -9,7 +9,7 @@ import time
 
 import click
 
-from tracer.cli.display import STDOUT, standard_output
+from tracer.cli.display import STDOUT, object_format, standard_output
 from tracer.cli.failure import fail
 from tracer.doctor.facts import read
 from tracer.doctor.record import record
@@ -28,15 +28,7 @@ from tracer.stop import StopSignals
     metavar="FILE",
     help="The kernel's BTF.  [default: /sys/kernel/btf/vmlinux]",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    envvar="ARPWHY_FORMAT",
-    show_default=True,
-    help="Text for people, or a JSON object.",
-)
+@object_format
 def command(btf: str | None, form: str) -> None:
     """Say whether this machine can trace, with which engine, and what is missing.
 

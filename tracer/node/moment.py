@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from types import TracebackType
 
 from tracer.node import addresses, arptables, link, netlink, nftables, sysctl, traffic_control
 from tracer.node.link import Link
@@ -31,12 +30,7 @@ class Moment:
     def __enter__(self) -> Moment:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def read_links(self) -> dict[int, Link]:

@@ -15,7 +15,6 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from types import TracebackType
 
 NLMSG_ERROR = 2
 NLMSG_DONE = 3
@@ -130,12 +129,7 @@ class Connection:
     def __enter__(self) -> Connection:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def ask(self, kind: int, body: bytes) -> bytes:
