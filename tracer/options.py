@@ -18,13 +18,14 @@ DEFAULT_TARGETS = (GATEWAY,)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``targets`` None is any; ``engine`` None is auto."""
+    """``targets`` None is any; ``engine`` None is auto; ``pods`` as --pods."""
 
     globs: tuple[str, ...]
     targets: tuple[ipaddress.IPv4Address, ...] | None
     engine: str | None
     all_netns: bool
     btf: str | None
+    pods: str = "off"
 
     @property
     def target_names(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import fnmatch
 import platform
 import select
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -45,6 +46,10 @@ class Live:
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        # Held while the pipeline is fed: who has it may read the state from another thread.
+        self.lock = threading.Lock()
+        # When the loop last went round (time.monotonic_ns): it does at least at each tend.
+        self.last_round_ns = 0
         # The kernel side matches the globs' beginnings only.
         self._traced = lru_cache(4096)(
             lambda name: any(fnmatch.fnmatchcase(name, glob) for glob in options.globs)
@@ -88,8 +93,9 @@ class Live:
         now = time.monotonic_ns()
         end = None if duration_s is None else now + round(duration_s * 1e9)
         next_tend = now + self.session.tend_every_ns
-        for link in self._existing:
-            pipeline.feed(link)
+        with self.lock:
+            for link in self._existing:
+                pipeline.feed(link)
         poll = select.poll()
         for fd in (self.session.fileno(), self.links.fileno(), self.investigator.fileno()):
             poll.register(fd, select.POLLIN)
@@ -102,19 +108,20 @@ class Live:
             if (deadline := pipeline.state.deadline()) is not None:
                 waits.append(deadline - time.time_ns())
             ready = dict(poll.poll(max(0.0, min(waits) / 1e6)))
-            now = time.monotonic_ns()
+            now = self.last_round_ns = time.monotonic_ns()
             if stop_fd in ready or output.closed_by_reader():
                 return
-            self._feed_links(pipeline)
-            self._feed_requests(pipeline)
-            for answer in self.investigator.answers():
-                pipeline.feed(answer)
-            deadline = pipeline.state.deadline()
-            if deadline is not None and deadline <= time.time_ns():
-                pipeline.feed(Tick(time.time_ns()))
-            if now >= next_tend:
-                next_tend = now + self.session.tend_every_ns
-                self._tend(pipeline)
+            with self.lock:
+                self._feed_links(pipeline)
+                self._feed_requests(pipeline)
+                for answer in self.investigator.answers():
+                    pipeline.feed(answer)
+                deadline = pipeline.state.deadline()
+                if deadline is not None and deadline <= time.time_ns():
+                    pipeline.feed(Tick(time.time_ns()))
+                if now >= next_tend:
+                    next_tend = now + self.session.tend_every_ns
+                    self._tend(pipeline)
             for came, request in self._expiry.due(now):
                 self.session.expire(request, came)
             self.session.look_closer(pipeline.state.closer_look_wanted())

@@ -107,7 +107,8 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         if pods == "kubernetes":
             raise click.UsageError("pods' names from Kubernetes are not in this version yet")
-        options = Options(globs, targets, None if engine == "auto" else engine, all_netns, btf)
+        wanted = None if engine == "auto" else engine
+        options = Options(globs, targets, wanted, all_netns, btf, pods)
         return command(options=options, **rest)
 
     for option in reversed(_OPTIONS):
