@@ -14,18 +14,30 @@ from tracer.kernel.handover import Order
 
 DEFAULT_GLOBS = ("cali*",)
 DEFAULT_TARGETS = (GATEWAY,)
+DEFAULT_PREFIXES = ("cali",)
+POD_MODES = ("auto", "off", "kubernetes")
+
+
+@dataclass(frozen=True, slots=True)
+class PodOptions:
+    """As the options --pods, --pods-prefix, --kubeconfig and --node-name."""
+
+    mode: str = "off"
+    prefixes: tuple[str, ...] = DEFAULT_PREFIXES
+    kubeconfig: str | None = None
+    node: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``targets`` None is any; ``engine`` None is auto; ``pods`` as --pods."""
+    """``targets`` None is any; ``engine`` None is auto."""
 
     globs: tuple[str, ...]
     targets: tuple[ipaddress.IPv4Address, ...] | None
     engine: str | None
     all_netns: bool
     btf: str | None
-    pods: str = "off"
+    pods: PodOptions = PodOptions()
 
     @property
     def target_names(self) -> tuple[str, ...]:

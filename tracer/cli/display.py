@@ -15,6 +15,7 @@ from tracer.notices import Line
 from tracer.output import Output, OutputFailed
 from tracer.sinks import ONLY, SINKS, passes
 from tracer.sinks import Options as SinkOptions
+from tracer.sinks.sink import Pods, no_pod
 from tracer.stop import StopSignals
 
 STDOUT = 1
@@ -64,11 +65,11 @@ def standard_output(stop: StopSignals) -> Output:
     return Output(STDOUT, stop.fileno())
 
 
-def emitter(output: Output, form: str, only: str) -> Callable[[Line], None]:
+def emitter(output: Output, form: str, only: str, pods: Pods = no_pod) -> Callable[[Line], None]:
     """What writes a notice to the output, if it is to be shown."""
     colour = os.isatty(STDOUT) and "NO_COLOR" not in os.environ
     means = {cause.name: cause.means for cause in CAUSES}
-    sink = SINKS[form](SinkOptions(colour=colour, means=lambda reason: means.get(reason, "")))
+    sink = SINKS[form](SinkOptions(colour, pods, lambda reason: means.get(reason, "")))
 
     shown = passes(only)
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
+from tracer.cli.pods import POD_OPTIONS
 from tracer.kernel import filters
 from tracer.kernel.engines.names import NAMES
-from tracer.options import DEFAULT_GLOBS, DEFAULT_TARGETS, Options, parse_targets
+from tracer.options import DEFAULT_GLOBS, DEFAULT_TARGETS, Options, PodOptions, parse_targets
 
 
 def _globs(
@@ -81,14 +82,7 @@ _OPTIONS = (
         show_default="/sys/kernel/btf/vmlinux",
         help="The kernel's BTF.",
     ),
-    click.option(
-        "--pods",
-        type=click.Choice(["auto", "off", "kubernetes"]),
-        default="auto",
-        envvar="ARPWHY_PODS",
-        show_default=True,
-        help="Whose names to show for interfaces ('kubernetes' is not built yet).",
-    ),
+    *POD_OPTIONS,
 )
 
 
@@ -103,12 +97,14 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
         all_netns: bool,
         btf: str | None,
         pods: str,
+        prefixes: tuple[str, ...],
+        kubeconfig: str | None,
+        node_name: str | None,
         **rest: Any,
     ) -> Any:
-        if pods == "kubernetes":
-            raise click.UsageError("pods' names from Kubernetes are not in this version yet")
         wanted = None if engine == "auto" else engine
-        options = Options(globs, targets, wanted, all_netns, btf, pods)
+        named = PodOptions(pods, prefixes, kubeconfig, node_name)
+        options = Options(globs, targets, wanted, all_netns, btf, named)
         return command(options=options, **rest)
 
     for option in reversed(_OPTIONS):

@@ -17,6 +17,7 @@ from tracer.options import Options
 from tracer.output import OutputBlocked, OutputClosed, OutputFailed
 from tracer.permission import missing_capabilities
 from tracer.pipeline import Pipeline
+from tracer.pods import PodsError, open_pods
 from tracer.recording import RecordingError, Writer
 from tracer.run import Live
 from tracer.stop import StopSignals
@@ -78,13 +79,14 @@ def command(
     try:
         with contextlib.ExitStack() as stack:
             stop = stack.enter_context(StopSignals())
+            pods = stack.enter_context(open_pods(options, say))
             recording = stack.enter_context(Writer.create(write)) if write else None
             live = Live(options)
             stack.callback(live.close)
             started = live.start()
             output = standard_output(stop)
             pipeline = Pipeline(
-                emitter(output, form, only),
+                emitter(output, form, only, pods),
                 order=live.investigator.order,
                 recording=recording,
                 count=count,
@@ -102,7 +104,7 @@ def command(
             with contextlib.suppress(OutputClosed, OutputBlocked):
                 output.flush()
             flags_raised = pipeline.flags_raised
-    except (LoadError, RecordingError, OutputFailed) as error:
+    except (LoadError, PodsError, RecordingError, OutputFailed) as error:
         fail(str(error))
     sys.exit(FLAGGED if fail_on_flag and flags_raised else 0)
 
