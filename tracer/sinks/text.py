@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tracer.events import Evidence, Verdict
+from tracer.events import Verdict
 from tracer.notices import (
     FlagNotice,
     Line,
@@ -19,6 +19,7 @@ from tracer.notices import (
     StartNotice,
     StopNotice,
 )
+from tracer.sinks.evidence import because, words
 from tracer.sinks.instant import clock_time, duration, latency
 from tracer.sinks.printable import printable
 from tracer.sinks.sink import Means, Pods, no_meaning, no_pod
@@ -111,8 +112,8 @@ class TextSink:
             self._style(head, fg="red", bold=True),
             *_wrapped(", ".join(facts)),
             *_wrapped(self._means(notice.reason)),
-            *_wrapped(_because(notice.evidence)),
-            *_wrapped(_evidence(notice.evidence)),
+            *_labelled("because", because(notice.evidence)),
+            *_labelled("evidence:", words(notice.evidence)),
             *self._mend(notice.remedy),
         ]
         return "".join(f"{line}\n" for line in lines)
@@ -179,27 +180,8 @@ def _is_sentence(remedy: str) -> bool:
     return remedy.endswith((".", "!", "?"))
 
 
-def _because(evidence: Evidence) -> str:
-    return f"because {evidence['because']}" if "because" in evidence else ""
-
-
-def _evidence(evidence: Evidence) -> str:
-    """Without the numbers that are 0: most sysctls are, and the one at fault is named."""
-    words = [
-        f"{key}={_value(value)}"
-        for key, value in evidence.items()
-        if key != "because" and (value != 0 or isinstance(value, bool))
-    ]
-    return " ".join(["evidence:", *words]) if words else ""
-
-
-def _value(value: str | int | bool | None) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    text = str(value)
-    return f'"{text}"' if " " in text or not text else text
+def _labelled(label: str, what: str) -> list[str]:
+    return _wrapped(f"{label} {what}") if what else []
 
 
 def _wrapped(text: str) -> list[str]:

@@ -77,6 +77,7 @@ class Interface:
                 since=incident.since,
                 unanswered=incident.unanswered,
                 remedy=incident.remedy,
+                evidence=incident.evidence,
             )
             for incident in self.incidents.values()
             if incident.reason is not None

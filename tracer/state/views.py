@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tracer.events import Evidence
+
 
 @dataclass(frozen=True, slots=True)
 class HistogramView:
@@ -49,6 +51,7 @@ class FlagView:
     since: int
     unanswered: int
     remedy: str
+    evidence: Evidence
 
 
 @dataclass(frozen=True, slots=True)

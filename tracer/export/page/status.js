@@ -221,7 +221,8 @@
         show(await response.json());
         etag = response.headers.get("ETag") || "";
       }
-      ahead = Number(response.headers.get("Arpwhy-Time")) - Date.now();
+      const now = Number(response.headers.get("Arpwhy-Time"));
+      if (now) ahead = now - Date.now();
       return answered();
     } catch {
       return failed("No answer from the server");
@@ -241,7 +242,7 @@
   };
   document.addEventListener("visibilitychange", run);
 
-  document.documentElement.classList.add("scripted");
+  document.documentElement.classList.add("js");
   tellAges();
   openReason();
   run();

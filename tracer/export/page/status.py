@@ -15,6 +15,7 @@ from tracer.causes.page import is_sentence
 from tracer.export.page.history import History, Key
 from tracer.export.page.sparkline import sparkline
 from tracer.export.snapshot import Snapshot
+from tracer.sinks.evidence import because, words
 from tracer.sinks.instant import latency
 from tracer.sinks.printable import printable
 from tracer.sinks.sink import Pods
@@ -129,7 +130,7 @@ def _row(view: InterfaceView, history: History, pod: str, several: bool) -> Text
         "others": ", ".join(f"{number:,} {what}" for number, what in others if number),
         "reply": _mean(view.latency),
         "neighbours": _neighbours(view.neighbours),
-        "failures": f"failed {view.neighbour_failures:,} times" if view.neighbour_failures else "",
+        "failures": _number(view.neighbour_failures, "failure"),
     }
 
 
@@ -146,9 +147,15 @@ def _flag(flag: FlagView, row: Texts) -> Texts:
         "confidence": flag.confidence,
         "since": flag.since // 1_000_000,
         "unanswered": f"{flag.unanswered:,}",
+        "because": printable(because(flag.evidence)),
+        "evidence": printable(words(flag.evidence)),
         "advice": " ".join(line for line in lines if is_sentence(line)),
         "commands": "\n".join(line for line in lines if not is_sentence(line)),
     }
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s'[: count != 1]}" if count else ""
 
 
 def _neighbours(neighbours: Sequence[NeighbourView]) -> str:
