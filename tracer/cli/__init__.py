@@ -16,6 +16,7 @@ _COMMANDS = {
     "explain": "The page of a cause: what it means, how it is recognised, the mend.",
     "diagnose": "One look at the node: which interfaces would get no reply, and why.",
     "doctor": "Can this machine trace? What is missing, and how to get it.",
+    "cluster": "The flagged interfaces of all nodes, from Prometheus.",
 }
 
 
