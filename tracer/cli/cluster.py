@@ -143,7 +143,7 @@ def command(
         fail(str(error))
     if found is None:
         of = f" that match {match}" if match else ""
-        fail(f"{url} has no metrics of arpwhy{of}, nor a job of that name: nothing is known")
+        fail(f"{url} has no metrics of arpwhy{of}, nor a job called arpwhy: nothing is known")
     try:
         with StopSignals() as stop:
             output = standard_output(stop)
