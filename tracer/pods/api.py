@@ -165,7 +165,7 @@ def _lines(response: Any) -> Iterator[bytearray]:
     for chunk in _chunks(response):
         rest += chunk
         *whole, rest = rest.split(b"\n")
-        yield from filter(bytes.strip, whole)
+        yield from (line for line in whole if line.strip())
         if len(rest) > _LONGEST_LINE:
             raise Garbage("the API server sends a line that does not end")
 

@@ -39,6 +39,6 @@ class Backoff:
         self.failures = 0
 
     def next_s(self) -> float:
-        wait = min(_LONGEST_S, _FIRST_S * 2 ** min(self.failures, 16))
+        wait = min(_LONGEST_S, _FIRST_S * 2.0 ** min(self.failures, 16))
         self.failures += 1
         return wait * (1 - self._chance() / 2)

@@ -88,11 +88,11 @@ class Watcher:
         reached = True
         try:
             page = self._api.pods()
-            pods, count = page.pods, page.count
+            pods, listed = page.pods, page.listed
             while page.after:
                 page = self._api.pods(page.after)
                 pods += page.pods
-                count += page.count
+                listed += page.listed
         except Unreached:
             reached = False
             raise
@@ -103,7 +103,7 @@ class Watcher:
         self._index.replace(pods)
         self._version = page.version
         self._heard = self._clock()
-        if self._first and not count:
+        if self._first and not listed:
             self._say(
                 f"arpwhy: no pods on node {self._node}: is that its name in the cluster?"
                 " (--node-name)"

@@ -15,10 +15,10 @@ _MALFORMED = (KeyError, TypeError, AttributeError, ValueError)
 
 
 class Page(NamedTuple):
-    """``count`` is of all pods; ``after`` is where the next page begins, "" if there is none."""
+    """``listed`` counts all pods; ``after`` is where the next page begins, "" if there is none."""
 
     pods: list[Pod]
-    count: int
+    listed: int
     version: str
     after: str
 
