@@ -148,11 +148,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.hang()
             self.close_connection = True
         else:
-            self._reset()
+            self.close_connection = True
 
     def _reset(self) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:
         pass
