@@ -48,6 +48,8 @@ def why(error: BaseException) -> str:
         inner = cause.__cause__ or next(
             (arg for arg in cause.args if isinstance(arg, BaseException)), None
         )
+        if inner is None and isinstance(cause.__context__, OSError):
+            inner = cause.__context__  # urllib3 before 2
         if inner is None:
             break
         cause = inner
