@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = f"arpwhy-{__version__}"
 PYTHON = Path("/usr/bin/python3")
 C_FILES = sorted((ROOT / "bpf").glob("*.[ch]"))
+# Template, style and script of the status page.
+PAGE_FILES = [ROOT / "tracer/export/page" / f"status.{kind}" for kind in ("html", "css", "js")]
 LICENCES = ("LICENSE", "LICENSES/Apache-2.0.txt", "LICENSES/GPL-2.0-only.txt")
 
 # Says where the installed package and its C files are, and reads one of them.
@@ -113,7 +115,7 @@ def venv(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_sdist_has_sources_documents_and_licences(tree: Path) -> None:
-    for path in (*C_FILES, *(ROOT / "tracer").rglob("*.py")):
+    for path in (*C_FILES, *PAGE_FILES, *(ROOT / "tracer").rglob("*.py")):
         name = path.relative_to(ROOT)
         assert (tree / name).read_bytes() == path.read_bytes(), name
     for name in (*LICENCES, "README.md", "CHANGELOG.md", "docs/json.md", "pyproject.toml"):
@@ -123,7 +125,8 @@ def test_the_sdist_has_sources_documents_and_licences(tree: Path) -> None:
 def test_the_wheel_has_the_package_and_the_c_files_inside_it(wheel: Path) -> None:
     files = contents(wheel)
     wanted = {f"tracer/bpf/{path.name}": path for path in C_FILES}
-    wanted |= {str(path.relative_to(ROOT)): path for path in (ROOT / "tracer").rglob("*.py")}
+    package = (*PAGE_FILES, *(ROOT / "tracer").rglob("*.py"))
+    wanted |= {str(path.relative_to(ROOT)): path for path in package}
     assert {name for name in files if name.startswith("tracer/")} == set(wanted)
     for name, path in wanted.items():
         assert files[name] == path.read_bytes(), name

@@ -20,12 +20,13 @@ from tracer.events import (
     LinkSeen,
     Lost,
     Neighbour,
-    Request,
     Started,
     Verdict,
 )
+from tracer.events import Request as ArpRequest
 from tracer.export.page import Page
 from tracer.export.page.page import FRESH_NS
+from tracer.export.response import Request, Response
 from tracer.export.snapshot import Snapshot
 from tracer.state import State
 
@@ -59,7 +60,7 @@ class Node:
         latency = 60_000 if verdict is Verdict.ANSWERED else None
         ts = BEGAN + second * SECOND
         self.state.feed(
-            Request(
+            ArpRequest(
                 ts, NETNS, index, index, name, "10.0.0.1", "02", "169.254.1.1", verdict, latency
             )
         )
@@ -84,15 +85,18 @@ class Node:
         """Time passes: what was computed is no longer fresh."""
         self.now_ns += FRESH_NS
 
-    def status(self, **headers: str) -> dict[str, Any]:
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> Response:
+        return self.page.respond(Request("GET", path, headers=headers or {}))
+
+    def status(self) -> dict[str, Any]:
         self.later()
-        response = self.page.get("/status.json", headers)
+        response = self.get("/status/now.json")
         assert response.status == 200
         return dict(json.loads(response.body))
 
     def html(self) -> str:
         self.later()
-        return self.page.get("/", {}).body.decode()
+        return self.get("/").body.decode()
 
 
 @pytest.fixture
@@ -241,7 +245,7 @@ def test_hostile_names_are_texts_and_nothing_else(node: Node) -> None:
 def test_json_of_hostile_names_is_ascii_and_printable(node: Node) -> None:
     node.ask(3, CONTROL, Verdict.ANSWERED)
     node.later()
-    body = node.page.get("/status.json", {}).body
+    body = node.get("/status/now.json").body
     assert body.isascii()
     assert json.loads(body)["interfaces"][0]["interface"] == "c\\x1b[31m\\xff\\u202e"
 
@@ -250,7 +254,7 @@ def test_json_of_hostile_names_is_ascii_and_printable(node: Node) -> None:
 
 
 def test_the_policy_allows_the_page_s_own_style_and_script_alone(node: Node) -> None:
-    response = node.page.get("/", {})
+    response = node.get("/")
     html = response.body.decode()
     policy = response.headers["Content-Security-Policy"].split("; ")
     assert policy[0] == "default-src 'none'"
@@ -280,33 +284,33 @@ def test_ids_are_used_once(node: Node) -> None:
 
 def test_the_same_status_has_the_same_etag_and_is_not_sent_again(node: Node) -> None:
     node.ask(2, "cali2", Verdict.ANSWERED)
-    first = node.page.get("/status.json", {})
+    first = node.get("/status/now.json")
     node.later()
     etag = first.headers["ETag"]
-    again = node.page.get("/status.json", {"if-none-match": etag})
+    again = node.get("/status/now.json", {"if-none-match": etag})
     assert (again.status, again.body, again.headers["ETag"]) == (304, b"", etag)
     assert int(again.headers["Arpwhy-Time"]) > 1_700_000_000_000
     node.ask(2, "cali2", Verdict.ANSWERED, 2)
     node.later()
-    changed = node.page.get("/status.json", {"if-none-match": etag})
+    changed = node.get("/status/now.json", {"if-none-match": etag})
     assert changed.status == 200
     assert changed.headers["ETag"] != etag
 
 
 def test_all_viewers_share_one_computation_until_it_is_no_longer_fresh(node: Node) -> None:
     for _ in range(11):
-        node.page.get("/status.json", {})
-        node.page.get("/", {})
+        node.get("/status/now.json")
+        node.get("/")
     assert node.snapshots == 1
     node.later()
-    node.page.get("/status.json", {})
+    node.get("/status/now.json")
     assert node.snapshots == 2
 
 
-@pytest.mark.parametrize("path", ["/", "/status.json"])
+@pytest.mark.parametrize("path", ["/", "/status/now.json"])
 def test_gzip_is_for_who_takes_it(node: Node, path: str) -> None:
-    packed = node.page.get(path, {"accept-encoding": "gzip, deflate, br"})
-    plain = node.page.get(path, {})
+    packed = node.get(path, {"accept-encoding": "gzip, deflate, br"})
+    plain = node.get(path)
     assert packed.headers["Content-Encoding"] == "gzip"
     assert "Content-Encoding" not in plain.headers
     assert packed.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"
@@ -314,7 +318,7 @@ def test_gzip_is_for_who_takes_it(node: Node, path: str) -> None:
 
 
 def test_there_is_no_other_page(node: Node) -> None:
-    assert node.page.get("/status", {}).status == 404
+    assert node.get("/status").status == 404
 
 
 def test_ten_interfaces_are_under_100_kilobytes(node: Node) -> None:

@@ -40,7 +40,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-"""Nothing but the page's own style, script and status.json: a name that got through the
+"""Nothing but the page's own style, script and updates: a name that got through the
 escaping could still do nothing."""
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The resources of the status page: ``/`` and ``/status.json``."""
+"""The resources of the status page: ``/``, and its updates at ``/status/now.json``."""
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from tracer.export.page.history import BUCKET_NS, History, Sample
 from tracer.export.page.html import CONTENT_SECURITY_POLICY, Html
 from tracer.export.page.status import Texts, describe, key_of
-from tracer.export.response import Response, Source
+from tracer.export.response import Request, Response, Source, Unready
 from tracer.export.snapshot import Snapshot
 from tracer.sinks.sink import Pods, no_pod
 
@@ -59,14 +60,13 @@ class Page:
         self._closing.set()
         self._thread.join()
 
-    def get(self, path: str, headers: Mapping[str, str]) -> Response:
-        """``path`` without the query. Of ``headers``, keys in lower case, ``if-none-match``
-        and ``accept-encoding`` count."""
-        if path == "/":
-            return self._page(headers)
-        if path == "/status.json":
-            return self._update(headers)
-        return Response.text(404, "no such page")
+    def respond(self, request: Request) -> Response:
+        """Raises Unready if there is no state to show."""
+        if request.path == "/":
+            return self._page(request.headers)
+        if request.path == "/status/now.json":
+            return self._update(request.headers)
+        return Response.text(404, "the status page is at /")
 
     def _page(self, headers: Mapping[str, str]) -> Response:
         status = self._current()
@@ -126,7 +126,7 @@ class Page:
             now_ns = time.monotonic_ns()
             if self._closing.wait((BUCKET_NS - now_ns % BUCKET_NS) / 1e9):
                 return
-            with self._lock:
+            with self._lock, contextlib.suppress(Unready):
                 self._sample(time.monotonic_ns())
 
 

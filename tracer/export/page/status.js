@@ -7,7 +7,7 @@
   const PATIENCE_MS = 4000;
   const byId = (id) => document.getElementById(id);
   // Not location.href: fetch refuses an address with a name and a password in it.
-  const source = new URL("status.json", location.origin + location.pathname);
+  const source = new URL("status/now.json", location.origin + location.pathname);
 
   // ---- patching ----------------------------------------------------------------------
 
@@ -206,7 +206,7 @@
   const failed = (why) => {
     const offline = byId("offline");
     offline.hidden = false;
-    setText(offline, `${why} since ${clock(new Date(answeredAt))}; retrying`);
+    setText(offline, `${why} (since ${clock(new Date(answeredAt))}; retrying)`);
   };
 
   const poll = async () => {
@@ -217,7 +217,10 @@
         signal: AbortSignal.timeout(PATIENCE_MS),
       });
       if (response.status !== 304) {
-        if (!response.ok) return failed(`The server answers with status ${response.status}`);
+        if (!response.ok) {
+          const why = (await response.text()).split("\n")[0].slice(0, 200);
+          return failed(`The server says: ${response.status} ${why}`);
+        }
         show(await response.json());
         etag = response.headers.get("ETag") || "";
       }
