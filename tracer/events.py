@@ -92,7 +92,8 @@ class Lost:
 class InterfaceCount:
     """The kernel's own count for one interface: never loses, even when events do.
 
-    ``deferred`` counts requests that are still queued. The ``last_unanswered_*``
+    ``deferred`` counts requests that are still queued, ``deferrals`` all that ever were.
+    The ``last_unanswered_*``
     fields describe the newest unanswered request (ts 0: there was none).
     """
 
@@ -108,6 +109,7 @@ class InterfaceCount:
     last_unanswered_ts: int
     last_sender_ip: str
     last_target_ip: str
+    deferrals: int = 0
 
 
 @dataclass(frozen=True, slots=True)

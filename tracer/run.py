@@ -50,6 +50,8 @@ class Live:
         self.lock = threading.Lock()
         # When the loop last went round (time.monotonic_ns): it does at least at each tend.
         self.last_round_ns = 0
+        # Why the kernel side does not work as it should, as of the last tend.
+        self.trouble: str | None = None
         # The kernel side matches the globs' beginnings only.
         self._traced = lru_cache(4096)(
             lambda name: any(fnmatch.fnmatchcase(name, glob) for glob in options.globs)
@@ -86,9 +88,12 @@ class Live:
         )
 
     def run(
-        self, pipeline: Pipeline, output: Output, stop_fd: int, duration_s: float | None
+        self, pipeline: Pipeline, output: Output | None, stop_fd: int, duration_s: float | None
     ) -> None:
-        """Feed events until it is to end: a signal, the duration, the count, no reader."""
+        """Feed events until it is to end: a signal, the duration, the count, no reader.
+
+        ``output`` None: nothing that is written must hold up the loop, or end it.
+        """
         # Waiting is by the monotonic clock: somebody may set the other one.
         now = time.monotonic_ns()
         end = None if duration_s is None else now + round(duration_s * 1e9)
@@ -100,16 +105,18 @@ class Live:
         for fd in (self.session.fileno(), self.links.fileno(), self.investigator.fileno()):
             poll.register(fd, select.POLLIN)
         poll.register(stop_fd, select.POLLIN)
-        poll.register(output.fileno(), 0)
+        if output is not None:
+            poll.register(output.fileno(), 0)
         while True:
-            output.flush()
+            if output is not None:
+                output.flush()
             wake_at = (next_tend, end, self._expiry.next_due())
             waits = [at - time.monotonic_ns() for at in wake_at if at is not None]
             if (deadline := pipeline.state.deadline()) is not None:
                 waits.append(deadline - time.time_ns())
             ready = dict(poll.poll(max(0.0, min(waits) / 1e6)))
             now = self.last_round_ns = time.monotonic_ns()
-            if stop_fd in ready or output.closed_by_reader():
+            if stop_fd in ready or (output is not None and output.closed_by_reader()):
                 return
             with self.lock:
                 self._feed_links(pipeline)
@@ -170,6 +177,7 @@ class Live:
 
     def _tend(self, pipeline: Pipeline) -> None:
         self.session.tend()
+        self.trouble = self.session.trouble()
         pipeline.flush()
         if self._feed_lost(pipeline):
             pipeline.feed(self._counters())

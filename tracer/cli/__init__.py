@@ -12,6 +12,7 @@ from tracer import __version__
 # A new command is a file of this name here, and a line.
 _COMMANDS = {
     "trace": "A live trace: a line for every request, flag and neighbour event.",
+    "export": "Prometheus exporter and status page.",
     "replay": "A recording through the same pipeline as trace.",
     "explain": "The page of a cause: what it means, how it is recognised, the mend.",
     "diagnose": "One look at the node: which interfaces would get no reply, and why.",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
@@ -65,7 +65,11 @@ def standard_output(stop: StopSignals) -> Output:
     return Output(STDOUT, stop.fileno())
 
 
-def emitter(output: Output, form: str, only: str, pods: Pods = no_pod) -> Callable[[Line], None]:
+class Writer(Protocol):
+    def write(self, text: str) -> object: ...
+
+
+def emitter(output: Writer, form: str, only: str, pods: Pods = no_pod) -> Callable[[Line], None]:
     """What writes a notice to the output, if it is to be shown."""
     colour = os.isatty(STDOUT) and "NO_COLOR" not in os.environ
     means = {cause.name: cause.means for cause in CAUSES}

@@ -8,10 +8,10 @@ import sys
 
 import click
 
+from tracer.cli.announce import announce
 from tracer.cli.display import display_options, emitter, standard_output
 from tracer.cli.failure import fail, say
 from tracer.cli.shared import shared_options
-from tracer.events import Started
 from tracer.kernel.handover import LoadError
 from tracer.options import Options
 from tracer.output import OutputBlocked, OutputClosed, OutputFailed
@@ -94,7 +94,7 @@ def command(
             try:
                 pipeline.feed(started)
                 output.flush()
-                _announce(live, started)
+                announce(live, started, say)
                 live.run(pipeline, output, stop.fileno(), duration)
             except (OutputClosed, OutputBlocked):
                 pass  # the recording and the exit status are still wanted
@@ -107,19 +107,3 @@ def command(
     except (LoadError, PodsError, RecordingError, OutputFailed) as error:
         fail(str(error))
     sys.exit(FLAGGED if fail_on_flag and flags_raised else 0)
-
-
-def _announce(live: Live, started: Started) -> None:
-    options = live.options
-    globs = " ".join(options.globs)
-    if options.engine is None:
-        for engine, why in live.session.passed_over:
-            say(f"arpwhy: no {engine} engine: {why}")
-    if not started.interfaces and not options.all_netns:
-        say(f"arpwhy: no interface matches {globs} yet: waiting for one to appear")
-    count = len(started.interfaces)
-    where = "all namespaces" if options.all_netns else f"{count} interface{'s'[: count != 1]}"
-    say(
-        f"tracing {globs} ({where}) for {' '.join(started.targets)},"
-        f" engine {started.engine}; ^C ends it"
-    )

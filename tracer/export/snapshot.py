@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tracer.events import Started
-from tracer.state import HistogramView, InterfaceView, State, Totals
+from tracer.state import CountedView, HistogramView, InterfaceView, State, Totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +19,11 @@ class Snapshot:
     totals: Totals
     latency: HistogramView
     interfaces: tuple[InterfaceView, ...]
+    counted: Mapping[str, CountedView]  # by name, for counters that must not fall
 
     @classmethod
     def of(cls, state: State, started: Started, ts: int) -> Snapshot:
         """Must not run while the state is being fed: see Live.lock."""
-        return cls(ts, started, state.totals(), state.latency(), state.interfaces())
+        return cls(
+            ts, started, state.totals(), state.latency(), state.interfaces(), state.counted()
+        )

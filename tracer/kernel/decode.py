@@ -140,6 +140,7 @@ class Decoder:
             last_unanswered_ts=last_ts[Verdict.UNANSWERED],
             last_sender_ip=address(count.unanswered_sender_ip),
             last_target_ip=address(count.unanswered_target_ip),
+            deferrals=requests[Verdict.DEFERRED],
         )
 
 

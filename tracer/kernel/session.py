@@ -123,6 +123,20 @@ class Session:
     def tend_every_ns(self) -> int:
         return 250_000_000 if _FLUSH in self._descriptors else 1_000_000_000
 
+    def trouble(self) -> str | None:
+        """Why no events would come, or no counts be had, in one line; None if they should."""
+        for name in self._links:
+            try:
+                os.fstat(self._descriptors[name])
+            except OSError as error:
+                return f"{name} is gone: {error.strerror}"
+        if not self._links:
+            return "detached"
+        zero = struct.pack("=I", 0)
+        if self._bpf.lookup(self._descriptors["map statistics"], zero, 8 * self._cpus) is None:
+            return "the kernel's counts cannot be read"
+        return None
+
     def tend(self) -> None:
         """Settle rounds that stand still; to be called every ``tend_every_ns``.
 

@@ -27,7 +27,7 @@ from tracer.state.interface import Interface
 from tracer.state.interfaces import LINK_LAG_NS, Interfaces, Key
 from tracer.state.run import Run
 from tracer.state.tally import Tally, apply, change_by, take_over
-from tracer.state.views import FlagView, HistogramView, InterfaceView, Totals
+from tracer.state.views import CountedView, FlagView, HistogramView, InterfaceView, Totals
 
 ANSWERED = Verdict.ANSWERED
 UNANSWERED = Verdict.UNANSWERED
@@ -81,6 +81,10 @@ class State:
         """The live ones, in the order in which they appeared."""
         return tuple(interface.view() for interface in self._live.values())
 
+    def counted(self) -> dict[str, CountedView]:
+        """By the name of a live interface; see :mod:`tracer.state.names`."""
+        return self._interfaces.names.view()
+
     def flags(self) -> tuple[FlagView, ...]:
         return tuple(flag for i in self._live.values() for flag in i.flags())
 
@@ -120,6 +124,7 @@ class State:
                 apply(run.tally, change)
             else:  # The healthy case, which must be cheap.
                 tally.answered += 1
+                tally.counted.answered += 1
                 run.tally.answered += 1
             interface.last_answered_ts = max(interface.last_answered_ts, event.ts)
             if event.latency_ns is not None:
@@ -194,6 +199,7 @@ class State:
         self._run.entered(event.new_state)
         if interface is not None and event.new_state == "failed":
             interface.neighbour_failures += 1
+            interface.tally.counted.neighbour_failures += 1
         out.append(
             NeighbourNotice(
                 ts=event.ts,
@@ -226,7 +232,7 @@ class State:
         )
         if gone is None and live is not None and other and newest <= live.last_seen_ts:
             # A device that was gone before this one came, all its events lost.
-            gone = Tally()
+            gone = Tally(self._interfaces.names.of(row.interface))
             self._interfaces.depart(key, row.device, gone, newest)
         if gone is not None:
             change = take_over(gone, ts, row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from tracer.state.histogram import Histogram
 from tracer.state.incident import UNKNOWN, Incident
+from tracer.state.names import Names
 from tracer.state.tally import Tally
 from tracer.state.views import FlagView, InterfaceView, NeighbourView
 
@@ -34,6 +35,7 @@ class Interface:
         "latency",
         "name",
         "name_ts",
+        "names",
         "neighbour_failures",
         "neighbours",
         "netns",
@@ -41,7 +43,9 @@ class Interface:
         "tally",
     )
 
-    def __init__(self, netns: int, ifindex: int, device: int, name: str, ts: int) -> None:
+    def __init__(
+        self, netns: int, ifindex: int, device: int, name: str, ts: int, names: Names
+    ) -> None:
         self.netns = netns
         self.ifindex = ifindex
         self.device = device
@@ -50,7 +54,8 @@ class Interface:
         self.taken_over_ts = -1
         self.blind: str | None = None
         self.blind_since = 0
-        self.tally = Tally()
+        self.names = names
+        self.tally = Tally(names.bear(name))
         self.latency = Histogram()
         self.last_seen_ts = 0
         self.last_answered_ts = 0
@@ -62,6 +67,9 @@ class Interface:
     def named(self, name: str, ts: int) -> None:
         """The newest name wins; an event read late may still carry the old one."""
         if name and ts >= self.name_ts:
+            if name != self.name:
+                self.names.drop(self.name)
+                self.tally.counted = self.names.bear(name)
             self.name = name
             self.name_ts = ts
 

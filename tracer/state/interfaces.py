@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from tracer.state.interface import Interface
+from tracer.state.names import Names
 from tracer.state.tally import Tally
 
 Key = tuple[int, int]  # netns inode, ifindex
@@ -29,6 +30,7 @@ class Departed:
 class Interfaces:
     def __init__(self) -> None:
         self.live: dict[Key, Interface] = {}
+        self.names = Names()
         # By device; device 0 stands for one that went before any event named its device.
         self._departed: dict[tuple[int, int, int], Departed] = {}
 
@@ -49,7 +51,7 @@ class Interfaces:
 
     def enter(self, key: Key, device: int, name: str, ts: int) -> Interface:
         self._departed.pop((*key, device), None)
-        interface = self.live[key] = Interface(*key, device, name, ts)
+        interface = self.live[key] = Interface(*key, device, name, ts, self.names)
         return interface
 
     def identify(self, interface: Interface, device: int) -> None:
@@ -59,6 +61,7 @@ class Interfaces:
     def leave(self, interface: Interface, ts: int) -> None:
         key = (interface.netns, interface.ifindex)
         del self.live[key]
+        self.names.drop(interface.name)
         self.depart(key, interface.device, interface.tally, ts)
 
     def depart(self, key: Key, device: int, tally: Tally, ts: int) -> None:

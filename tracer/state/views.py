@@ -77,6 +77,21 @@ class InterfaceView:
 
 
 @dataclass(frozen=True, slots=True)
+class CountedView:
+    """Counted while interfaces bore one name; none ever falls, unlike a level.
+
+    ``deferred`` counts requests that were queued, those included that have settled since
+    and are counted again as ``answered`` or ``unanswered``.
+    """
+
+    answered: int
+    unanswered: int
+    deferred: int
+    ignored: int
+    neighbour_failures: int
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """Of the whole run, interfaces that are gone included.
 
