@@ -128,4 +128,5 @@ def test_a_row_of_the_counts() -> None:
         last_unanswered_ts=1_000_000_000_200,
         last_sender_ip="192.168.156.177",
         last_target_ip="169.254.1.1",
+        deferrals=5,
     )
