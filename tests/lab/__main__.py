@@ -49,6 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--incident", action="store_true", help="and a pod with the names of the incident"
     )
+    command.add_argument(
+        "--here",
+        action="store_true",
+        help="the node is this network namespace, whose sysctls are changed: for a virtual"
+        " machine of its own",
+    )
     command.set_defaults(run=_up)
 
     command = commands.add_parser("status", help="its pods, and what is broken")
@@ -116,7 +122,7 @@ def _show(lab: Lab) -> None:
 
 
 def _up(options: argparse.Namespace) -> None:
-    lab = Lab(options.name, options.pods)
+    lab = Lab(options.name, options.pods, here=options.here)
     lab.up()
     try:
         if options.incident:
@@ -127,7 +133,8 @@ def _up(options: argparse.Namespace) -> None:
     _show(lab)
     pod = lab.pods[-1].name
     print("Try:")
-    print(f"  nsenter --net={lab.node.path} arpwhy trace    # in another terminal")
+    enter = "" if options.here else f"nsenter --net={lab.node.path} "
+    print(f"  {enter}arpwhy trace    # in another terminal")
     print(f"  {_self(options)} ask {pod}")
     print(f"  {_self(options)} break proxy_arp_off {pod}")
 

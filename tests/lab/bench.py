@@ -43,9 +43,13 @@ class Lab:
     meet: every address and interface is inside namespaces called ``<name>-...``.
 
     ``rp_filter``: the pods' interfaces' (1 strict; 0 as Felix writes it in eBPF mode).
+    ``here``: the node is the caller's network namespace, with the uplink and default route
+    that it has; its sysctls are changed, and stay so.
     """
 
-    def __init__(self, name: str = "arpwhy", pods: int = 5, *, rp_filter: int = 1) -> None:
+    def __init__(
+        self, name: str = "arpwhy", pods: int = 5, *, rp_filter: int = 1, here: bool = False
+    ) -> None:
         if not _NAME.fullmatch(name):
             raise LabError(f"not a name for a lab: {name!r}")
         self.name = name
@@ -54,6 +58,7 @@ class Lab:
         self.fabric = Netns(f"{name}-fabric", self.adopt)
         self.pods: list[Pod] = []
         self._wanted = pods
+        self._here = here
         self._children: list[subprocess.Popen[Any]] = []
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._signals: dict[int, Any] = {}
@@ -89,9 +94,14 @@ class Lab:
         self.state.owner = states.identity(os.getpid() if owner is None else owner)
         self.state.save()
         try:
-            self.node.create()
-            self.fabric.create()
-            wiring.wire_node(self.node, self.fabric, self.state.rp_filter)
+            if self._here:
+                self.node.name_ours()
+            else:
+                self.node.create()
+            wiring.set_node_sysctls(self.node, self.state.rp_filter)
+            if not self._here:
+                self.fabric.create()
+                wiring.wire_uplink(self.node, self.fabric)
             for number in range(1, self._wanted + 1):
                 self.add_pod(f"pod{number}")
             if owner is None:

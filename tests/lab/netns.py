@@ -74,6 +74,10 @@ class Netns:
                 {f"net/ipv6/conf/{scope}/disable_ipv6": 1 for scope in ("default", "all")}
             )
 
+    def name_ours(self) -> None:
+        """Give the caller's own namespace this name; ``remove`` takes the name away again."""
+        _ip("netns", "attach", self.netns, str(os.getpid()))
+
     def remove(self) -> None:
         """Remove the name; the kernel removes the links once no process is inside."""
         if self.exists():

@@ -24,8 +24,8 @@ def _up(ipr: Any, name: str) -> int:
     return number
 
 
-def wire_node(node: Netns, fabric: Netns, rp_filter: int) -> None:
-    """Sysctls of a Calico node, and an uplink to a router that has the outside world.
+def set_node_sysctls(node: Netns, rp_filter: int) -> None:
+    """What makes a router of it, as Calico does.
 
     A new namespace inherits conf/all and conf/default from the machine
     (net/ipv4/devinet.c, devinet_init_net): what bears on ARP is written, not assumed.
@@ -40,6 +40,10 @@ def wire_node(node: Netns, fabric: Netns, rp_filter: int) -> None:
             **{f"{conf}/{scope}/{key}": 0 for scope in ("all", "default") for key in neutral},
         }
     )
+
+
+def wire_uplink(node: Netns, fabric: Netns) -> None:
+    """An uplink to a router that has the outside world."""
 
     def on_node(ipr: Any) -> None:
         ipr.link(
