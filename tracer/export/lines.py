@@ -37,7 +37,6 @@ class Lines:
             return
         try:
             self._waiting.put_nowait(text)
-            self._blocked = False
         except queue.Full:
             if not self._blocked:
                 self._blocked = True
@@ -54,6 +53,8 @@ class Lines:
     def _run(self) -> None:
         gone = self._fd is None
         while (text := self._waiting.get()) is not None:
+            if self._waiting.empty():
+                self._blocked = False
             if gone:
                 continue
             try:

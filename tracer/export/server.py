@@ -105,6 +105,12 @@ class Server:
         scheme = "http" if self._tls is None else "https"
         return f"{scheme}://{bound(self._listener)}/"
 
+    @property
+    def connections(self) -> int:
+        """How many there are now."""
+        with self._lock:
+            return len(self._connections)
+
     def start(self) -> None:
         self._listener.setblocking(False)
         self._thread.start()
@@ -112,6 +118,8 @@ class Server:
     def close(self) -> None:
         """Cuts every connection off."""
         self._ended = True
+        with contextlib.suppress(OSError):  # wakes the thread
+            self._listener.shutdown(socket.SHUT_RDWR)
         if self._thread.is_alive():
             self._thread.join(2 * _LOOK_S)
         self._listener.close()
@@ -138,7 +146,8 @@ class Server:
         except BlockingIOError:
             return
         except OSError:  # it went away, or we have no descriptor left
-            time.sleep(_LOOK_S)
+            if not self._ended:
+                time.sleep(_LOOK_S)
             return
         sock.setblocking(True)
         connection = _Connection(sock)
@@ -259,6 +268,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """What is no HTTP; the text is the status's own and repeats nothing that was sent."""
         self.close_connection = True
+        self.request_version = self.protocol_version  # or there would be no status line
         self._send(Response.text(code, HTTPStatus(code).phrase))
 
     def log_message(self, format: str, *args: object) -> None:
