@@ -87,6 +87,12 @@ class Live:
             targets=options.target_names,
         )
 
+    def begin(self, pipeline: Pipeline) -> None:
+        """Feed what is there already: the state is complete when this returns."""
+        for link in self._existing:
+            pipeline.feed(link)
+        self.last_round_ns = time.monotonic_ns()
+
     def run(
         self, pipeline: Pipeline, output: Output | None, stop_fd: int, duration_s: float | None
     ) -> None:
@@ -98,9 +104,6 @@ class Live:
         now = time.monotonic_ns()
         end = None if duration_s is None else now + round(duration_s * 1e9)
         next_tend = now + self.session.tend_every_ns
-        with self.lock:
-            for link in self._existing:
-                pipeline.feed(link)
         poll = select.poll()
         for fd in (self.session.fileno(), self.links.fileno(), self.investigator.fileno()):
             poll.register(fd, select.POLLIN)

@@ -54,7 +54,8 @@ class Exporter:
     """A running exporter in ``netns``; ``listen`` as --listen.
 
     ``lines``, ``stderr``: what it has printed so far. ``port`` and ``address`` are those it
-    said. ``stdout``: for subprocess, instead of a pipe that is read into ``lines``.
+    said. ``stdout``: for subprocess, instead of a pipe that is read into ``lines``. ``wrap``: a
+    command that becomes the exporter.
     """
 
     def __init__(
@@ -64,10 +65,11 @@ class Exporter:
         *,
         listen: str = "127.0.0.1:0",
         stdout: int | None = None,
+        wrap: Sequence[str] = (),
         start_timeout: float = 60.0,
     ) -> None:
         self.netns = netns
-        self.argv = [*command(), "export", "--listen", listen, *args]
+        self.argv = [*wrap, *command(), "export", "--listen", listen, *args]
         self.lines: list[str] = []
         self.stderr: list[str] = []
         self.address = ""

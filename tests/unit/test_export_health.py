@@ -36,11 +36,10 @@ def test_from_the_start_to_the_first_round() -> None:
     health, trace, state = Health(), live(), State()
     state.feed(LinkSeen(1, 1, 7, "cali7"))
     assert answer(health) == (503, "starting")
-    health.begun(trace, state, STARTED)
-    assert answer(health) == (503, "starting")
     with pytest.raises(Unready, match=r"^starting$"):
         health.snapshot()
     trace.last_round_ns = time.monotonic_ns()
+    health.begun(trace, state, STARTED)
     assert answer(health) == (200, "ok")
     assert list(health.snapshot().counted) == ["cali7"]
 

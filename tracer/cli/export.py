@@ -167,6 +167,7 @@ def _trace(
     with contextlib.closing(Lines(STDOUT if sys.stdout else None, "standard output", say)) as out:
         pipeline = Pipeline(emitter(out, form, "flags", pods), order=live.investigator.order)
         pipeline.feed(started)
+        live.begin(pipeline)
         health.begun(live, pipeline.state, started)
         say(f"arpwhy: metrics and status page at {server.url}")
         announce(live, started, say)

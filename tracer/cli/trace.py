@@ -95,6 +95,7 @@ def command(
                 pipeline.feed(started)
                 output.flush()
                 announce(live, started, say)
+                live.begin(pipeline)
                 live.run(pipeline, output, stop.fileno(), duration)
             except (OutputClosed, OutputBlocked):
                 pass  # the recording and the exit status are still wanted

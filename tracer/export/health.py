@@ -22,6 +22,7 @@ class Health:
         self._running: tuple[Live, State, Started] | None = None
 
     def begun(self, live: Live, state: State, started: Started) -> None:
+        """After Live.begin()."""
         self._running = live, state, started
 
     def trouble(self) -> str | None:
@@ -29,8 +30,6 @@ class Health:
         if self._running is None:
             return "starting"
         live = self._running[0]
-        if not live.last_round_ns:
-            return "starting"
         still_ns = time.monotonic_ns() - live.last_round_ns
         if still_ns > STUCK_NS:
             return f"no events were read for {still_ns // 1_000_000_000} s"
