@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the docs take from the code: docs/causes.md, docs/schema.json (scripts/docs)."""
+"""What the docs take from the code: docs/causes.md, schema.json, metrics.md (scripts/docs)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from tracer.causes import CAUSES
 from tracer.causes.page import document
+from tracer.export import reference
 from tracer.sinks.schema import schema
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +29,11 @@ def test_the_page_of_the_causes_is_as_generated() -> None:
 def test_the_schema_is_as_generated() -> None:
     text = (ROOT / "docs" / "schema.json").read_text(encoding="utf-8")
     assert text == json.dumps(schema(), indent=2) + "\n", STALE
+
+
+def test_the_page_of_the_metrics_is_as_generated() -> None:
+    text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert text == reference.document(), STALE
 
 
 def test_every_reason_has_a_section_of_its_name_and_a_row_that_leads_there() -> None:
