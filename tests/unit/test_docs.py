@@ -57,6 +57,15 @@ def test_links_of_the_page_lead_to_files() -> None:
     assert [path for path in paths if not (ROOT / "docs" / path).is_file()] == []
 
 
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("deploy/**/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_links_to_is_there(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
 def test_the_readme_names_every_reason() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     named = re.search(r"<!-- reasons -->\n(.*?)\n\n", readme, re.S)
