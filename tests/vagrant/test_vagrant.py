@@ -6,6 +6,7 @@ No virtual machine is started here; vagrant/test does that. Run by scripts/test 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -171,7 +172,7 @@ def test_without_root_is_one_line(environment: dict[str, str], script: str, line
 @pytest.fixture
 def libvirt(environment: dict[str, str], tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment of with-libvirt; when it has ended nothing of it is left."""
-    before = Path("/proc/self/mountinfo").read_text()
+    before = mount_points()
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     yield environment | {"ARPWHY_BOX": "none", "ARPWHY_DRIVER": "qemu", "TMPDIR": str(scratch)}
@@ -179,19 +180,23 @@ def libvirt(environment: dict[str, str], tmp_path: Path) -> Iterator[dict[str, s
     while (found := daemons_of(scratch)) and time.monotonic() < limit:
         time.sleep(0.05)
     assert found == []
-    assert Path("/proc/self/mountinfo").read_text() == before
+    assert mount_points() == before
+
+
+def mount_points() -> list[str]:
+    """This machine's, less the network namespaces, which come and go with other tests."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = [line.split()[4] for line in lines]
+    return [point for point in points if not point.startswith("/run/netns/")]
 
 
 def daemons_of(scratch: Path) -> list[str]:
-    """Processes with a file of libvirt's own below scratch open."""
+    """Processes whose standard output is a file of libvirt's own below scratch."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            opened = [str(entry.readlink()) for entry in (process / "fd").iterdir()]
-            if any(path.startswith(str(scratch)) for path in opened):
+        with contextlib.suppress(OSError):  # it has ended
+            if (process / "fd/1").readlink().is_relative_to(scratch):
                 found.append((process / "comm").read_text().strip())
-        except OSError:
-            continue
     return found
 
 
@@ -216,11 +221,14 @@ def test_a_signal_takes_all_along(libvirt: dict[str, str], number: signal.Signal
         stdout=subprocess.PIPE,
         text=True,
     ) as running:
-        assert running.stdout is not None
-        assert running.stdout.readline() == "up\n"
-        assert "libvirtd" in daemons_of(Path(libvirt["TMPDIR"]))
-        running.send_signal(number)
-        killed = number == signal.SIGKILL
-        assert running.wait(10) == (-number if killed else 128 + number)
+        try:
+            assert running.stdout is not None
+            assert running.stdout.readline() == "up\n"
+            assert "libvirtd" in daemons_of(Path(libvirt["TMPDIR"]))
+            running.send_signal(number)
+            killed = number == signal.SIGKILL
+            assert running.wait(10) == (-number if killed else 128 + number)
+        finally:
+            running.kill()
     # After SIGKILL nobody was there to remove the directory.
     assert killed or list(Path(libvirt["TMPDIR"]).iterdir()) == []
