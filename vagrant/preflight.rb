@@ -29,12 +29,12 @@ class Preflight
 
   def check(provider)
     enough_memory
+    box_file
     case provider
     when "libvirt" then libvirt
     when "virtualbox" then virtualbox
     when nil
-      fail_with "neither VirtualBox nor the plugin vagrant-libvirt is here: install one of them" \
-        unless plugin? || virtualbox?
+      fail_with "neither VirtualBox nor the plugin vagrant-libvirt is here: install one of them"
     end
   end
 
@@ -62,12 +62,24 @@ class Preflight
   def enough_memory
     line = File.foreach("/proc/meminfo").grep(/^MemAvailable:/).first
     available = line[/\d+/].to_i / 1024
-    wanted = @nodes * (@memory + OVERHEAD)
+    wanted = (@nodes - machines) * (@memory + OVERHEAD)
     return if wanted <= available
     fail_with "not enough memory: #{wanted} MB wanted, #{available} MB available; " \
       "set ARPWHY_MEMORY (#{@memory} MB each) or ARPWHY_NODES (#{@nodes})"
   rescue Errno::ENOENT
     nil # not Linux
+  end
+
+  # How many there are already.
+  def machines
+    directory = File.expand_path(@env.fetch("VAGRANT_DOTFILE_PATH", ".vagrant"), __dir__)
+    Dir.glob("#{directory}/machines/node[1-#{@nodes}]/*/id").size
+  end
+
+  def box_file
+    box = @env.fetch("ARPWHY_BOX", "")
+    return unless box.end_with?(".box") && !File.file?(box)
+    fail_with "ARPWHY_BOX: there is no file #{box}: sudo vagrant/build-box makes one"
   end
 
   def plugin?
@@ -80,14 +92,16 @@ class Preflight
     end || @env.key?("VBOX_MSI_INSTALL_PATH") || @env.key?("VBOX_INSTALL_PATH")
   end
 
-  # The provider that is asked for, or nil.
+  # The provider that is asked for, or the one that Vagrant takes; nil if there is none.
   def provider(argv)
     argv.each_with_index do |word, index|
       return argv[index + 1] if word == "--provider"
       return word.delete_prefix("--provider=") if word.start_with?("--provider=")
     end
     named = @env.fetch("VAGRANT_DEFAULT_PROVIDER", "")
-    named.empty? ? nil : named
+    return named unless named.empty?
+    return "virtualbox" if virtualbox?
+    "libvirt" if plugin?
   end
 
   def number(name, default)

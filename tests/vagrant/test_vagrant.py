@@ -92,6 +92,7 @@ def test_virtualbox_settings_are_valid(environment: dict[str, str], nodes: str) 
     ("settings", "script", "line"),
     [
         ({}, NO_RUN + "vagrant up --provider libvirt", "libvirt does not run here: apt-get"),
+        ({}, NO_RUN + "vagrant up", "libvirt does not run here: apt-get"),
         (
             {"VAGRANT_NO_PLUGINS": "1"},
             "vagrant up --provider=libvirt",
@@ -112,6 +113,11 @@ def test_virtualbox_settings_are_valid(environment: dict[str, str], nodes: str) 
             {"ARPWHY_NODES": "3", "ARPWHY_MEMORY": "400000"},
             "vagrant up --provider libvirt",
             "not enough memory: 1200768 MB wanted, ",
+        ),
+        (
+            {"ARPWHY_BOX": "/nowhere/a.box"},
+            "vagrant up --provider libvirt",
+            "ARPWHY_BOX: there is no file /nowhere/a.box: sudo vagrant/build-box",
         ),
         ({"ARPWHY_NODES": "some"}, "vagrant status", "ARPWHY_NODES is a number above 0"),
         ({"ARPWHY_NODES": "10"}, "vagrant status", "ARPWHY_NODES: 9 machines at most, not 10"),
@@ -164,6 +170,17 @@ def test_without_root_is_one_line(environment: dict[str, str], script: str, line
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(line)
     assert done.stderr.count("\n") == 1
+
+
+def test_machines_that_are_there_take_no_more_memory(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    for number in "123":
+        (tmp_path / f"dotfile/machines/node{number}/libvirt").mkdir(parents=True)
+        (tmp_path / f"dotfile/machines/node{number}/libvirt/id").write_text("an-id")
+    environment |= {"ARPWHY_NODES": "3", "ARPWHY_MEMORY": "400000"}
+    done = in_namespace(environment, NO_RUN + "vagrant up --provider libvirt")
+    assert done.stderr.startswith("arpwhy: libvirt does not run here")
 
 
 # ---- a libvirt of one's own -------------------------------------------------------------
