@@ -73,7 +73,7 @@ def readme() -> str:
 
 
 def values() -> Iterator[tuple[str, str, str]]:
-    """(name, default as JSON, comment) of each value that has a comment, as values.yaml has them."""
+    """(name, default as JSON, comment) of each value that has a comment, in their order."""
     text = (CHART / "values.yaml").read_text(encoding="utf-8")
     defaults = yaml.safe_load(text)
     above: list[str] = []

