@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,13 @@ def test_the_page_is_that_of_the_kept_results() -> None:
     assert matrix.DOCS.read_text() == matrix.page(Matrix(kernels, kept)), (
         "docs/kernels.md is stale: tests/vm/matrix.py --write"
     )
+
+
+def test_the_workflow_has_a_job_for_every_listed_kernel() -> None:
+    workflow = Path(__file__).parents[2] / ".github" / "workflows" / "ci.yml"
+    jobs = re.findall(r"^ +kernel: \[(.+)\]$", workflow.read_text(), re.M)
+    names = re.findall(r"^\w+", matrix.KERNELS.read_text(), re.M)
+    assert jobs == [", ".join(names)]
 
 
 def test_every_listed_kernel_was_tried() -> None:
