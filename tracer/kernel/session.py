@@ -229,7 +229,11 @@ class Loading:
     """The loading process at work. Other things can be got ready meanwhile."""
 
     def __init__(self, order: Order) -> None:
-        self._noise = tempfile.TemporaryFile()  # noqa: SIM115 - session() closes it
+        try:
+            self._noise = tempfile.TemporaryFile()  # noqa: SIM115 - session() closes it
+        except OSError as error:
+            why = f"no temporary file can be made ({error.strerror}): it needs a writable /tmp"
+            raise LoadError(why) from None
         self._ours, theirs = socket.socketpair()
         with theirs:
             self._loader = subprocess.Popen(
