@@ -155,6 +155,27 @@ def test_missing_tools_are_one_line(
 
 
 @pytest.mark.parametrize(
+    ("settings", "command", "line"),
+    [
+        ({"ARPWHY_BOX_CACHE": "/mnt"}, "build-box", "box: not enough room in /mnt: 3000 MB wanted"),
+        (
+            {"ARPWHY_BOX": "none", "ARPWHY_DRIVER": "qemu", "TMPDIR": "/mnt"},
+            "with-libvirt true",
+            "libvirt: not enough room in /mnt: 3000 MB wanted",
+        ),
+    ],
+)
+def test_a_full_disk_is_one_line(
+    environment: dict[str, str], settings: dict[str, str], command: str, line: str
+) -> None:
+    script = f"mount -t tmpfs -o size=50m tmpfs /mnt && {VAGRANT}/{command}"
+    done = in_namespace(environment | settings, script)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     ("script", "line"),
     [
         ("with-libvirt", "libvirt: needs root, for namespaces"),
