@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tracer.sinks.printable import printable
+from tracer.sinks.printable import printable, without_surrogates
 
 _LARGEST_ANSWER = 64 << 20  # bytes
 _LONGEST_MESSAGE = 200  # characters of another program's words
@@ -191,9 +191,9 @@ def _within(seconds: float, work: Callable[[], bytes]) -> bytes | None:
 
 
 def _series(result: Any) -> Series:
-    labels, points = result["metric"], result.get("values") or [result["value"]]
-    if not all(isinstance(each, str) for pair in labels.items() for each in pair):
-        raise ValueError
+    points = result.get("values") or [result["value"]]
+    # JSON may hold what no encoding knows; without_surrogates() refuses what is no string.
+    labels = {name: without_surrogates(value) for name, value in result["metric"].items()}
     return Series(labels, tuple((float(ts), float(value)) for ts, value in points))
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from tracer.cluster.questions import UNANSWERED_MINUTES
 from tracer.cluster.view import Cluster, Flagged, Node, Since
 from tracer.sinks.instant import rfc3339
-from tracer.sinks.printable import without_surrogates
 
 
 def line(cluster: Cluster, prometheus: str) -> str:
@@ -26,9 +25,7 @@ def line(cluster: Cluster, prometheus: str) -> str:
         ],
         "nodes": [_node(node, cluster.ts) for node in cluster.nodes],
     }
-    # What is no character has no encoding either.
-    text = without_surrogates(json.dumps(values, separators=(",", ":"), ensure_ascii=False))
-    return text + "\n"
+    return json.dumps(values, separators=(",", ":"), allow_nan=False) + "\n"
 
 
 def _flagged(flagged: Flagged, now: float) -> dict[str, Any]:
