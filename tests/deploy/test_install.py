@@ -19,7 +19,9 @@ TOP = Path(__file__).resolve().parents[2]
 PAGE = (TOP / "docs/install-kubernetes.md").read_text(encoding="utf-8")
 FENCED = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 BLOCKS: list[dict[str, Any]] = [yaml.safe_load(text) for kind, text in FENCED if kind == "yaml"]
-COMMANDS = [line for kind, text in FENCED if not kind for line in text.splitlines()]
+COMMANDS = [
+    line for kind, text in FENCED if not kind for line in text.replace("\\\n", "").splitlines()
+]
 
 
 def the_block(key: str) -> dict[str, Any]:
