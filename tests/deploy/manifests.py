@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -18,6 +19,9 @@ Objects = dict[tuple[str, str], Object]
 # Custom resources; kubernetes-validate has Kubernetes's own kinds.
 _OPERATOR = "monitoring.coreos.com/v1"
 
+_CHART = Path(__file__).resolve().parents[2] / "deploy/helm/arpwhy/Chart.yaml"
+_OLDEST = yaml.safe_load(_CHART.read_text())["kubeVersion"].removeprefix(">=").removesuffix("-0")
+
 
 def objects(text: str) -> Objects:
     """By kind and name; no two may have the same."""
@@ -28,11 +32,11 @@ def objects(text: str) -> Objects:
 
 
 def valid(rendered: Objects) -> None:
-    """Kubernetes knows all their fields."""
+    """Kubernetes knows all their fields: the oldest version that the chart is for, and the newest."""
     for each in rendered.values():
         if each["apiVersion"] != _OPERATOR:
-            version = kubernetes_validate.latest_version()
-            kubernetes_validate.validate(each, version, strict=True)
+            for version in (_OLDEST, kubernetes_validate.latest_version()):
+                kubernetes_validate.validate(each, version, strict=True)
 
 
 def pod(rendered: Objects, name: str = "arpwhy") -> Object:
