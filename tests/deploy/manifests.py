@@ -32,7 +32,7 @@ def objects(text: str) -> Objects:
 
 
 def valid(rendered: Objects) -> None:
-    """Kubernetes knows all their fields: the oldest version that the chart is for, and the newest."""
+    """Kubernetes knows all their fields, the oldest that the chart is for and the newest."""
     for each in rendered.values():
         if each["apiVersion"] != _OPERATOR:
             for version in (_OLDEST, kubernetes_validate.latest_version()):
