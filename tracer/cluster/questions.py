@@ -121,9 +121,11 @@ class _Asked:
 
     def _unanswered(self, flag: str) -> dict[Key, int | None]:
         requests = self._select("arpwhy_requests_total", 'verdict="unanswered"')
+        recent = f"{requests}[{UNANSWERED_MINUTES}m]"
+        # increase() would extrapolate: 8 where 7 were seen. One scrape alone shows no change.
         series = self._at(
-            f"max by ({_list(_INTERFACE)}) (increase({requests}[{UNANSWERED_MINUTES}m])"
-            f" and on ({_list(_INTERFACE)}) {flag})"
+            f"max by ({_list(_INTERFACE)}) ({requests} - min_over_time({recent})"
+            f" and count_over_time({recent}) > 1 and on ({_list(_INTERFACE)}) {flag})"
         )
         return {_key(each, _INTERFACE): _whole(each) for each in series}
 

@@ -32,7 +32,7 @@ class Answers:
 
     def at(self, query: str, ts: float) -> list[Series]:
         assert ts == NOW
-        if "increase(" in query:
+        if "min_over_time(" in query:
             return self.unanswered
         if "arpwhy_interface_flagged" in query:
             return self.flags
