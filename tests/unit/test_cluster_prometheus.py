@@ -181,7 +181,7 @@ def test_a_query_that_is_refused_is_a_wrong_match(server: Server) -> None:
     assert line("--prometheus", server.url) == f"{server.url}: parse error: x"
 
 
-def test_warnings_of_the_server_are_shown_once(
+def test_a_warning_of_the_server_is_said_once_beside_the_data(
     server: Server, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def answer(query: str) -> tuple[int, dict[str, str], bytes]:
@@ -189,8 +189,11 @@ def test_warnings_of_the_server_are_shown_once(
         return status, headers, json.dumps({**json.loads(body), "warnings": ["part"]}).encode()
 
     server.answer = answer
-    run("--prometheus", server.url)
-    assert capfd.readouterr().out.splitlines()[:-1] == ["not all may be here: part"]
+    done = run("--prometheus", server.url)
+    assert (done.exit_code, done.stderr) == (3, "arpwhy: not all may be here: part\n")
+    assert capfd.readouterr().out == "1 node: 1 interface, none without a reply\n"
+    assert run("--prometheus", server.url, "--format", "json").stderr == ""
+    assert json.loads(capfd.readouterr().out)["warnings"] == ["part"]
 
 
 def basic(user: str, password: str) -> str:

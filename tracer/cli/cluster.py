@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from tracer.cli.display import STDOUT, object_format, standard_output
-from tracer.cli.failure import fail
+from tracer.cli.failure import fail, say
 from tracer.cluster import record
 from tracer.cluster.prometheus import Access, Prometheus, PrometheusError, QueryError
 from tracer.cluster.questions import ask
@@ -123,8 +123,9 @@ def command(
     """Show the interfaces of all nodes that get no reply from their gateway, worst first.
 
     Asks the Prometheus that scrapes the nodes' exporters. A node whose exporter does not
-    answer is shown as such. Exit status 3 if an interface is flagged or the state of a node
-    is unknown, 1 if Prometheus cannot be asked or has no metrics of arpwhy.
+    answer is shown as such. Exit status 3 if an interface is flagged, the state of a node is
+    unknown or Prometheus warns that its answers are not whole, 1 if it cannot be asked or has
+    no metrics of arpwhy.
     """
     url, url_user, url_password = place
     access = _access(
@@ -151,13 +152,15 @@ def command(
                 output.write(record.line(found, url))
             else:
                 colour = os.isatty(STDOUT) and "NO_COLOR" not in os.environ
+                for each in found.warnings:
+                    say(f"arpwhy: not all may be here: {each}")
                 output.write(Text(colour=colour).whole(found))
             output.flush()
     except (OutputClosed, OutputBlocked):
         pass
     except OutputFailed as error:
         fail(str(error))
-    sys.exit(PROBLEM if found.silent or found.unknown else 0)
+    sys.exit(0 if found.well else PROBLEM)
 
 
 def _access(user: str | None, password: str | None, token: str | None, ca: str | None) -> Access:

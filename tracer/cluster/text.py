@@ -25,9 +25,7 @@ class Text:
         self._colour = colour
 
     def whole(self, cluster: Cluster) -> str:
-        lines = [
-            self._style(f"not all may be here: {each}", fg="yellow") for each in cluster.warnings
-        ]
+        lines: list[str] = []
         for node in cluster.nodes:
             if node.flagged:
                 lines += [*self._flagged(node, cluster.ts), ""]

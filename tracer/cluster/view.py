@@ -68,7 +68,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """``nodes``: the worst first."""
+    """``nodes``: the worst first. ``warnings``: why not all may be here."""
 
     ts: float
     nodes: tuple[Node, ...]
@@ -82,6 +82,11 @@ class Cluster:
     @property
     def unknown(self) -> int:
         return sum(1 for node in self.nodes if not node.known)
+
+    @property
+    def well(self) -> bool:
+        """Whether every interface of every node is known to get its replies."""
+        return not (self.silent or self.unknown or self.warnings)
 
 
 def worst_first(nodes: list[Node]) -> tuple[Node, ...]:
