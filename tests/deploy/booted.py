@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A systemd of one's own: PID 1 of namespaces of its own, in a network namespace of the lab."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from lab.netns import Netns
+
+TOP = Path(__file__).resolve().parents[2]
+_BOOT = Path(__file__).with_name("boot")
+_NAMESPACES = ("--pid", "--mount", "--cgroup", "--uts", "--ipc")
+START_S = 30.0
+
+
+class Booted:
+    """Runs in the block. ``units``: files, relative to the checkout; none is started by itself."""
+
+    def __init__(self, netns: Netns, *units: str) -> None:
+        self._netns = netns
+        self._argv = ["setpriv", "--pdeathsig=KILL", "unshare", *_NAMESPACES, "--fork"]
+        self._argv += ["--kill-child", str(_BOOT), str(TOP), *units]
+
+    def __enter__(self) -> Booted:
+        self._process = self._netns.popen(
+            self._argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        try:
+            self.wait(lambda: self.run("systemctl", "is-active", "tested.target").returncode == 0)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        _, self.said = self._process.communicate()
+
+    def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in there and capture its output."""
+        started = self._process.pid
+        children = Path(f"/proc/{started}/task/{started}/children").read_text().split()
+        return subprocess.run(
+            ["nsenter", f"--target={children[0] if children else started}", "--all", *argv],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    def wait(self, holds: Callable[[], object]) -> None:
+        """Fails the test if that does not hold within ``START_S`` seconds."""
+        deadline = time.monotonic() + START_S
+        while not holds():
+            assert self._process.poll() is None, f"it ended: {self._process.communicate()[1]!r}"
+            assert time.monotonic() < deadline, f"{START_S:g} s without what was waited for"
+            time.sleep(0.05)

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The unit: its exposure by systemd's own measure, and that it does its work under all that it
+denies itself, by a real systemd."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from booted import TOP, Booted
+from lab import Lab
+from lab.exporter import Samples
+
+UNIT = "deploy/systemd/arpwhy.service"
+RIGHTS = {"bpf": 39, "perfmon": 38, "syslog": 34, "net_admin": 12}
+
+needs_systemd = pytest.mark.skipif(
+    not Path("/lib/systemd/systemd").exists() or shutil.which("systemd-analyze") is None,
+    reason="no systemd (Debian: systemd)",
+)
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="not root: cannot boot a systemd")
+needs_overlay = pytest.mark.skipif(
+    "\toverlay\n" not in Path("/proc/filesystems").read_text(), reason="no overlayfs"
+)
+
+
+@needs_systemd
+def test_its_exposure_is_under_3() -> None:
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--threshold=29", TOP / UNIT],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-200:]
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with Lab("unit", pods=2) as made:
+        yield made
+
+
+@needs_systemd
+@needs_root
+@needs_overlay
+def test_it_names_who_drops_a_request_with_four_rights_and_no_more(lab: Lab) -> None:
+    healthy, broken = lab.pods
+    with Booted(lab.node, UNIT) as booted:
+        verified = booted.run("systemd-analyze", "verify", "arpwhy.service")
+        assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
+        started = booted.run("systemctl", "start", "arpwhy")
+        assert started.returncode == 0, started.stderr
+        booted.wait(lambda: metrics(lab) is not None)
+        with lab.broken("nft_arp_input", broken):
+            healthy.ask(13)
+            broken.ask(7)
+            booted.wait(lambda: flags(booted))
+        broken.ask(3)
+        booted.wait(lambda: len(flags(booted)) == 2)
+
+        raised, cleared = flags(booted)
+        assert (raised["reason"], raised["confidence"]) == ("filtered_in", "observed")
+        # Known with SYSLOG alone, and read with NET_ADMIN alone.
+        assert raised["evidence"]["drop_function"] == "nft_do_chain"
+        assert "nftables" not in raised["evidence"].get("unread", "")
+        assert (cleared["state"], cleared["unanswered"]) == ("cleared", 7)
+        now = metrics(lab)
+        assert now is not None
+        assert now.value("arpwhy_unanswered_requests_total", reason="filtered_in") == 7
+        answered = now.of("arpwhy_requests_total", verdict="answered")
+        counts = {labels["interface"]: value for labels, value in answered}
+        assert counts == {healthy.interface: 13, broken.interface: 3}
+
+        status = process_status(booted)
+        rights = f"{sum(1 << number for number in RIGHTS.values()):016x}"
+        assert {status[f"Cap{kind}"] for kind in ("Eff", "Prm", "Bnd", "Amb")} == {rights}
+        assert status["NoNewPrivs"] == "1"
+        assert status["Seccomp"] == "2"
+        assert "0" not in status["Uid"].split()
+        assert booted.run("systemctl", "stop", "arpwhy").returncode == 0
+        shown = booted.run("systemctl", "show", "--property=Result,ExecMainStatus", "arpwhy")
+        assert sorted(shown.stdout.split()) == ["ExecMainStatus=0", "Result=success"]
+
+
+def metrics(lab: Lab) -> Samples | None:
+    """None while it does not serve them."""
+
+    def ask() -> bytes:
+        with urllib.request.urlopen("http://127.0.0.1:16925/metrics", timeout=10) as answer:
+            return bytes(answer.read())
+
+    try:
+        return Samples(lab.node.call(ask).decode())
+    except OSError:
+        return None
+
+
+def flags(booted: Booted) -> list[dict[str, Any]]:
+    """Those in the journal: the environment file of this systemd asks for JSON."""
+    said = booted.run("journalctl", "--unit=arpwhy", "--output=cat", "--no-pager").stdout
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    return [line for line in lines if line["type"] == "flag"]
+
+
+def process_status(booted: Booted) -> dict[str, str]:
+    """/proc/PID/status of the service's main process."""
+    pid = booted.run("systemctl", "show", "--property=MainPID", "--value", "arpwhy").stdout.strip()
+    text = booted.run("cat", f"/proc/{pid}/status").stdout
+    return {
+        name: value.strip()
+        for name, _, value in (line.partition(":") for line in text.splitlines())
+    }
