@@ -52,6 +52,11 @@ class Booted:
             check=False,
         )
 
+    def write(self, path: str, text: str) -> None:
+        """Write a file in there, and make its directory."""
+        script = 'mkdir -p "${1%/*}" && printf %s "$2" >"$1"'
+        assert self.run("sh", "-c", script, "write", path, text).returncode == 0
+
     def wait(self, holds: Callable[[], object]) -> None:
         """Fails the test if that does not hold within ``START_S`` seconds."""
         deadline = time.monotonic() + START_S
