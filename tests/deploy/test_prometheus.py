@@ -7,15 +7,18 @@ Their cases are in deploy/prometheus/tests, in promtool's own language.
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 
 from tracer.causes import CAUSES
+from tracer.cli import main
 
 TOP = Path(__file__).resolve().parents[2]
 RULES = sorted((TOP / "deploy/prometheus/rules").glob("*.yaml"))
@@ -80,6 +83,20 @@ def test_an_alert_says_what_is_wrong_and_where_to_read_on(rule: dict[str, Any]) 
 def test_the_runbook_has_every_alert_and_no_other() -> None:
     headings = re.findall(r"^## (Arpwhy\w+)$", (TOP / "docs/alerts.md").read_text(), re.MULTILINE)
     assert sorted(headings) == sorted(rule["alert"] for rule in ALERTS)
+
+
+def test_the_commands_that_are_advised_are_there() -> None:
+    page = (TOP / "docs/alerts.md").read_text()
+    advised = re.findall(r"`(arpwhy [^`]*)`", page) + re.findall(r"(?m)^(arpwhy .*?)(?:  |$)", page)
+    for rule in ALERTS:
+        advised += re.findall(r'"(arpwhy [^"]*)"', rule["annotations"]["description"])
+    assert len(advised) > len(ALERTS)
+    for line in advised:
+        filled = re.sub(r"{{.*?}}|[A-Z]{4,}", "no_route", line)
+        group = click.Context(main)
+        _, command, arguments = main.resolve_command(group, shlex.split(filled)[1:])
+        assert command is not None
+        command.make_context(command.name, arguments, group)  # or UsageError
 
 
 @pytest.mark.parametrize("rule", RECORDS, ids=lambda rule: rule["record"])
