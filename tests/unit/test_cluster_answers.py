@@ -5,7 +5,10 @@ Prometheus says: tests/kernel/test_cluster.py."""
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
+from tracer.cli.cluster import command
 from tracer.cluster import record
 from tracer.cluster.prometheus import Series
 from tracer.cluster.questions import ask
@@ -271,3 +274,15 @@ def test_the_object_for_programs() -> None:
             },
         ],
     }
+
+
+def test_the_page_has_every_field_and_option() -> None:
+    page = (Path(__file__).parents[2] / "docs/cluster.md").read_text(encoding="utf-8")
+    answers = Answers()
+    answers.node("node-a")
+    answers.flag("node-a", "cali1")
+    found = json.loads(record.line(answers.cluster(), "u"))
+    fields = {*found, *found["flagged"][0], *found["nodes"][0], *State}
+    options = {option for each in command.params for option in each.opts}
+    assert {each for each in fields if f"`{each}`" not in page} == set()
+    assert {each for each in options if not re.search(rf"`{each}[` ]", page)} == set()
