@@ -30,14 +30,16 @@ def test_hadolint_has_nothing_to_complain_of() -> None:
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     if os.geteuid() != 0:
         pytest.skip("not root: cannot build the image")
     if lack := [package for tool, package in TOOLS.items() if not shutil.which(tool)]:
         pytest.skip(f"not installed: {' '.join(lack)}")
-    made = Image(tmp_path_factory.mktemp("image"))
+    work = tmp_path_factory.mktemp("image")
+    made = Image(work)
     made.build()
-    return made
+    yield made
+    shutil.rmtree(work)  # half a gigabyte, which pytest would keep three times
 
 
 @pytest.fixture(scope="module")
