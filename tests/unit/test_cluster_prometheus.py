@@ -126,6 +126,10 @@ ODD: dict[str, tuple[tuple[int, dict[str, str], bytes], str]] = {
         (503, {}, b'{"status": "error", "errorType": "timeout", "error": "query timed out"}'),
         "status 503: query timed out",
     ),
+    "too much": (
+        (422, {}, b'{"status": "error", "errorType": "execution", "error": "too many samples"}'),
+        "status 422: too many samples",
+    ),
     "hostile": (
         (503, {}, b'{"status": "error", "error": "\\u001b[2J\\nx"}'),
         "status 503: \\x1b[2J x",
@@ -144,7 +148,7 @@ ODD: dict[str, tuple[tuple[int, dict[str, str], bytes], str]] = {
 @pytest.mark.parametrize("answer", ODD)
 def test_another_answer_is_one_line(server: Server, answer: str) -> None:
     server.answer = lambda query: ODD[answer][0]
-    assert line("--prometheus", server.url) == f"{server.url}: {ODD[answer][1]}"
+    assert line("--prometheus", server.url, "--match", "a='b'") == f"{server.url}: {ODD[answer][1]}"
 
 
 def test_no_metrics_of_arpwhy_is_not_that_all_is_well(server: Server) -> None:

@@ -155,7 +155,7 @@ class Prometheus:
         if said is None:
             prefix = ", or a path is missing in the URL" if error.code == 404 else ""
             return self._error(f"{_NOT_ONE}{prefix} (status {error.code})")
-        if error.code in (400, 422):
+        if error.code == 400:
             return QueryError(said)
         return self._error(f"status {error.code}: {said}")
 
