@@ -68,8 +68,8 @@ class Image:
         return dict(self._inspected()["OCIv1"]["config"])
 
     @property
-    def bytes(self) -> int:
-        """What it adds to Debian's, not compressed."""
+    def size(self) -> int:
+        """Of what it adds to Debian's, in bytes, not compressed."""
         return int(json.loads(self._inspected()["Manifest"])["layers"][-1]["size"])
 
     def inside(self, *argv: str) -> str:
@@ -84,7 +84,7 @@ class Image:
 
 
 def _base() -> Path:
-    """A tar of Debian's base, made once; what is newer by then the build upgrades or not."""
+    """A tar of Debian's base, made once."""
     command = list(_MMDEBSTRAP)
     # A machine whose own apt accepts old package lists gets its base from the same place.
     if _output("sh", "-c", _CHECK_VALID) in ("false", "no", "0"):
