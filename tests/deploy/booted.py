@@ -3,16 +3,22 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from lab.netns import Netns
 
 TOP = Path(__file__).resolve().parents[2]
 _BOOT = Path(__file__).with_name("boot")
 _NAMESPACES = ("--pid", "--mount", "--cgroup", "--uts", "--ipc")
+# It becomes the root of systemd's own cgroup namespace: nothing of ours is in it, or gets there.
+_ENTER = 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"'
+_NUMBERS = itertools.count(1)
 START_S = 30.0
 
 
@@ -21,10 +27,13 @@ class Booted:
 
     def __init__(self, netns: Netns, *units: str) -> None:
         self._netns = netns
-        self._argv = ["setpriv", "--pdeathsig=KILL", "unshare", *_NAMESPACES, "--fork"]
+        self._cgroup = _cgroup_root() / f"arpwhy-{os.getpid()}-{next(_NUMBERS)}"
+        self._argv = ["sh", "-ec", _ENTER, "enter", str(self._cgroup)]
+        self._argv += ["setpriv", "--pdeathsig=KILL", "unshare", *_NAMESPACES, "--fork"]
         self._argv += ["--kill-child", str(_BOOT), str(TOP), *units]
 
     def __enter__(self) -> Booted:
+        self._cgroup.mkdir()
         self._process = self._netns.popen(
             self._argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
@@ -37,7 +46,13 @@ class Booted:
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
-        _, self.said = self._process.communicate()
+        self._process.communicate()
+        deadline = time.monotonic() + START_S
+        while "populated 1" in (self._cgroup / "cgroup.events").read_text():
+            assert time.monotonic() < deadline, f"{self._cgroup} still has processes"
+            time.sleep(0.02)
+        for directory, _, _ in os.walk(self._cgroup, topdown=False):
+            Path(directory).rmdir()
 
     def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run a command in there and capture its output; it fails if there is no such place."""
@@ -66,3 +81,12 @@ class Booted:
             assert self._process.poll() is None, f"it ended: {self._process.communicate()[1]!r}"
             assert time.monotonic() < deadline, f"{START_S:g} s without what was waited for"
             time.sleep(0.05)
+
+
+def _cgroup_root() -> Path:
+    """Where cgroup v2 is mounted, beside v1 or alone."""
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, place, kind, *_ = line.split()
+        if kind == "cgroup2":
+            return Path(place)
+    pytest.skip("no cgroup2 is mounted")
