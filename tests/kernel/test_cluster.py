@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from lab import Lab, Netns, links
 from lab.exporter import Exporter
 from lab.prometheus import Prometheus
 from lab.tracer import command
+
+yaml = pytest.importorskip("yaml", reason="no yaml (PyPI: PyYAML)")
 
 TOP = Path(__file__).parents[2]
 RULES = sorted((TOP / "deploy/prometheus/rules").glob("*.yaml"))
