@@ -5,7 +5,7 @@ class Preflight
   LIBVIRT_SOCKETS = %w[/run/libvirt/libvirt-sock /run/libvirt/virtqemud-sock].freeze
   OVERHEAD = 256 # MB that a virtual machine takes besides its memory
 
-  attr_reader :nodes, :memory, :cpus, :driver
+  attr_reader :nodes, :memory, :cpus, :libvirt_cpus, :driver
 
   def initialize(env, argv = ARGV)
     @env = env
@@ -16,8 +16,9 @@ class Preflight
     @driver = env.fetch("ARPWHY_DRIVER", "")
     @driver = File.exist?("/dev/kvm") ? "kvm" : "qemu" if @driver.empty?
     fail_with "ARPWHY_DRIVER is kvm or qemu, not '#{@driver}'" unless %w[kvm qemu].include?(@driver)
+    @cpus = number("ARPWHY_CPUS", 2)
     # Emulated by a thread a processor, guests panic while BPF is attached (QEMU 7.2).
-    @cpus = number("ARPWHY_CPUS", emulated? ? 1 : 2)
+    @libvirt_cpus = number("ARPWHY_CPUS", emulated? ? 1 : 2)
     check(provider(argv)) if @starts
   end
 
