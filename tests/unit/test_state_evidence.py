@@ -57,6 +57,13 @@ def test_a_cause_that_is_observed_at_once_needs_no_closer_look() -> None:
     assert not state.closer_look_wanted()
 
 
+def test_a_flag_whose_look_is_late_has_what_was_seen_of_the_request() -> None:
+    flag = last(State(), asked(S, dropped="request"), Tick(3 * S))
+    assert flag.reason == "unknown"
+    assert flag.evidence.items() > {"proxy_arp": 1, "dropped": "request"}.items()
+    assert "in time" in str(flag.evidence["because"])
+
+
 def test_no_closer_look_for_one_that_asks_no_more() -> None:
     state = State()
     raised(state)

@@ -258,7 +258,7 @@ class Flags:
                 reason=UNKNOWN,
                 confidence="inferred",
                 remedy=UNKNOWN_REMEDY,
-                evidence=evidence,
+                evidence={**incident.told, **evidence},
             )
         )
         self._raise(interface, incident, ts, out)
