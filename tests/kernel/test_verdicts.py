@@ -96,9 +96,11 @@ def test_what_is_dropped_is_unanswered_with_its_evidence(
         assert evidence["dropped_in"] == below
     # Not the first one: a busy machine may be late to name a function of a module.
     bench.tracer.wait_for(
-        lambda line: line["type"] == "flag"
-        and line["interface"] == pod.interface
-        and line["evidence"].get("drop_function") in functions,
+        lambda line: (
+            line["type"] == "flag"
+            and line["interface"] == pod.interface
+            and line["evidence"].get("drop_function") in functions
+        ),
         PATIENCE_S,
     )
 
