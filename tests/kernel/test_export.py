@@ -84,7 +84,7 @@ def test_exact_counts_flags_and_what_becomes_of_them(lab: Lab, exporter: Exporte
     assert verdicts(now, healthy) == {"answered": 13, "ignored": 5}
 
     with lab.broken("proxy_delay", slow):
-        slow.ask(11, settle=1.5)
+        slow.ask(11, settle=1.5, alone=True)
     now = exporter.wait(lambda now: verdicts(now, slow).get("answered") == 13)
     assert verdicts(now, slow) == {"answered": 2 + 11, "deferred": 11, "unanswered": 3}
     assert {value for _, value in now.of(UNANSWERED)} == {7, 3, 0}

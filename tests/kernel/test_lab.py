@@ -220,6 +220,39 @@ def test_the_pods_own_kernel_asks_once_a_second(lab: Lab) -> None:
     assert len(asked) in (2, 3)
 
 
+def test_alone_no_other_process_runs(lab: Lab) -> None:
+    pod = lab.pods[0]
+    cpus, policy = os.sched_getaffinity(0), os.sched_getscheduler(0)
+    busy = [
+        subprocess.Popen(["taskset", "-c", str(cpu), "sh", "-c", "while :; do :; done"])
+        for cpu in cpus
+    ]
+
+    def ran() -> float:
+        """Seconds of processor time that they had."""
+        stats = (Path(f"/proc/{each.pid}/schedstat").read_text() for each in busy)
+        return sum(int(stat.split()[0]) for stat in stats) / 1e9
+
+    try:
+        time.sleep(0.1)
+        # Nobody answers: it waits for all of settle.
+        with lab.broken("proxy_arp_off", pod):
+            before = ran()
+            pod.ask(3, settle=0.5)
+            shared = ran() - before
+            before = ran()
+            pod.ask(3, settle=0.5, alone=True)
+            alone = ran() - before
+    finally:
+        for each in busy:
+            each.kill()
+            each.wait()
+    assert shared > 0.5 * 0.5 * len(cpus)
+    assert alone < 0.1 * 0.5 * len(cpus)
+    policies = {os.sched_getscheduler(int(each.name)) for each in Path("/proc/self/task").iterdir()}
+    assert policies == {policy}
+
+
 # The pod sends what nobody answers; nothing is changed anywhere.
 FRAMES_ONLY = {name for name in FAULTS if name.startswith("malformed_")} | {"other_mac_request"}
 

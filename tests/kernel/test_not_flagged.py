@@ -62,8 +62,13 @@ def line(pod: Pod, kind: str) -> traffic.Line:
     return pod.line(target, sender)
 
 
-def send(lab: Lab, pods: Iterable[str], meanwhile: Callable[[], None]) -> Counter[tuple[str, str]]:
-    """What these pods send, evenly mixed; replies by (pod, kind). ``meanwhile``: over and over."""
+def send(
+    lab: Lab, pods: Iterable[str], meanwhile: Callable[[], None] | None = None
+) -> Counter[tuple[str, str]]:
+    """What these pods send, evenly mixed; replies by (pod, kind).
+
+    ``meanwhile``: over and over. Without it no other process runs.
+    """
     kinds = [(name, kind) for name in pods for kind in MIXES[name]]
     counts = [MIXES[name][kind] for name, kind in kinds]
     tallies: list[traffic.Tally] = []
@@ -72,13 +77,15 @@ def send(lab: Lab, pods: Iterable[str], meanwhile: Callable[[], None]) -> Counte
         tallies.extend(
             traffic.with_lines(
                 [lambda name=name, kind=kind: line(lab.pod(name), kind) for name, kind in kinds],  # type: ignore[misc]
-                lambda lines: traffic.exchange(lines, counts, interval=PAUSE_S, settle=1.0),
+                lambda lines: traffic.exchange(
+                    lines, counts, interval=PAUSE_S, settle=1.0, alone=meanwhile is None
+                ),
             )
         )
 
     thread = threading.Thread(target=sender)
     thread.start()
-    while thread.is_alive():
+    while meanwhile and thread.is_alive():
         meanwhile()
     thread.join()
     assert [tally.sent for tally in tallies] == counts
@@ -208,23 +215,20 @@ def test_nothing_of_a_healthy_node_is_flagged() -> None:
         assert elsewhere.pods[0].interface == lab.pods[0].interface
         passing: list[str] = []
 
-        def come() -> Pod:
+        def come_and_go() -> None:
             pod = lab.add_pod(f"n{next(NUMBERS)}")
             assert pod.ask(1, settle=2.0).replies == 1
             passing.append(pod.interface)
             assert elsewhere.pods[0].ask(7, settle=0.01).replies == 0
             ask_over_them(lab, 3)
-            return pod
-
-        def come_and_go() -> None:
-            lab.delete_pod(come())
+            lab.delete_pod(pod)
 
         with every_engine(lab) as benches:
             with tcpdump(lab, lab.pods[0].interface):
                 replies = send(lab, [name for name in MIXES if name != "slow"], come_and_go)
                 # An interface that goes takes along what waits in the proxy queue of its
                 # namespace (net/core/neighbour.c, pneigh_queue_purge): none goes meanwhile.
-                replies += send(lab, ["slow"], come)
+                replies += send(lab, ["slow"])
             ask_over_them(lab, 97)
             # Longer than a link state lasts before it is flagged.
             time.sleep(5.0 if EMULATED else 3.0)

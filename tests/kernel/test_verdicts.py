@@ -107,7 +107,7 @@ def test_what_is_dropped_is_unanswered_with_its_evidence(
 
 def test_proxy_delay_defers_and_then_answers(bench: Bench, pod: Pod) -> None:
     with bench.lab.broken("proxy_delay", pod):
-        tally = pod.ask(11, settle=1.5)
+        tally = pod.ask(11, settle=1.5, alone=True)
     assert (tally.sent, tally.replies) == (11, 11)
     assert bench.verdicts(pod, 22) == {"deferred": 11, "answered late": 11}
     late = bench.tracer.requests(pod.interface, settled=True)
@@ -148,7 +148,9 @@ def test_deferred_requests_of_an_interface_that_vanishes_are_unanswered(
     assert seen["unanswered late"] >= 3
 
 
-def test_deferred_requests_that_are_then_refused_are_unanswered(bench: Bench, pod: Pod) -> None:
+def test_deferred_requests_that_are_then_refused_are_unanswered(
+    bench: Bench, pod: Pod, engine: str
+) -> None:
     node = bench.lab.node
     node.set_sysctls({f"net/ipv4/neigh/{pod.interface}/proxy_delay": 500})
     pod.ask(5, settle=0.0)
@@ -158,6 +160,8 @@ def test_deferred_requests_that_are_then_refused_are_unanswered(bench: Bench, po
     assert seen["deferred"] == 5
     assert seen["unanswered late"] + seen["answered late"] == 5
     assert seen["unanswered late"] >= 1
+    for line in bench.tracer.requests(pod.interface, settled=True, verdict="unanswered"):
+        assert ("no_reply_within" in line["evidence"]) == (engine == "tracepoint")
 
 
 def test_probes_and_announcements_are_ignored_and_flag_nothing(bench: Bench, pod: Pod) -> None:

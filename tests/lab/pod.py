@@ -104,17 +104,21 @@ class Pod(Netns):
         *,
         interval: float = 0.0,
         settle: float = 0.3,
+        alone: bool = False,
         destination: str = frames.BROADCAST,
     ) -> Tally:
         """Send exactly ``count`` requests and count the replies ``target -> sender``.
 
         ``interval``: seconds between requests, 0 for as fast as it can. ``settle``: how
         long (seconds) nothing must come before missing replies are given up; give more
-        than proxy_delay where that is on.
+        than proxy_delay where that is on. ``alone``: see :func:`lab.traffic.exchange`; what
+        is deferred is counted exactly only so.
         """
         return traffic.with_lines(
             [lambda: self.line(target, sender, destination=destination)],
-            lambda lines: traffic.exchange(lines, [count], interval=interval, settle=settle),
+            lambda lines: traffic.exchange(
+                lines, [count], interval=interval, settle=settle, alone=alone
+            ),
         )[0]
 
     def probe(self, count: int = 1, target: str = GATEWAY, **options: Any) -> Tally:

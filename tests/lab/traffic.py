@@ -16,11 +16,12 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import frames
+from . import frames, processors
 
 if TYPE_CHECKING:
     from .pod import Pod
@@ -183,22 +184,29 @@ def interleave(counts: Sequence[int]) -> list[int]:
 
 
 def exchange(
-    lines: Sequence[Line], counts: Sequence[int], *, interval: float = 0.0, settle: float = 0.3
+    lines: Sequence[Line],
+    counts: Sequence[int],
+    *,
+    interval: float = 0.0,
+    settle: float = 0.3,
+    alone: bool = False,
 ) -> list[Tally]:
     """Send exactly ``counts[i]`` requests on ``lines[i]``, mixed, from this thread.
 
     ``interval``: seconds between two sends, 0 for as fast as it can. Then waits until
-    each request has its reply, or nothing more has come for ``settle`` seconds.
+    each request has its reply, or nothing more has come for ``settle`` seconds. ``alone``:
+    meanwhile no other process runs (see :mod:`lab.processors`).
     """
-    started = time.monotonic()
-    for number, who in enumerate(interleave(counts)):
-        if interval:
-            time.sleep(max(0.0, started + number * interval - time.monotonic()))
-        elif number % _YIELD_EVERY == _YIELD_EVERY - 1:
-            # Let ksoftirqd have this CPU, if it is behind, before its backlog overflows.
-            os.sched_yield()
-        lines[who].send()
-    _collect(lines, settle)
+    with processors.held() if alone else nullcontext():
+        started = time.monotonic()
+        for number, who in enumerate(interleave(counts)):
+            if interval:
+                time.sleep(max(0.0, started + number * interval - time.monotonic()))
+            elif number % _YIELD_EVERY == _YIELD_EVERY - 1:
+                # Let ksoftirqd have this CPU, if it is behind, before its backlog overflows.
+                os.sched_yield()
+            lines[who].send()
+        _collect(lines, settle)
     return [line.tally() for line in lines]
 
 

@@ -89,6 +89,13 @@ def test_a_dropped_reply_on_a_kernel_without_reasons() -> None:
     assert event.evidence == {"dropped": "reply", "drop_function": "0x300"}
 
 
+def test_a_deferred_request_that_was_given_up_says_so() -> None:
+    event = decoder().event(request(verdict=1, late=2) + NO_TRAIL)
+    assert isinstance(event, Request)
+    assert event.late
+    assert event.evidence == {"no_reply_within": "proxy_delay and 1 s"}
+
+
 def neighbour(old: int, new: int, mac: bytes = MAC) -> Neighbour:
     event = decoder().event(
         NEIGHBOUR.pack(2, 7, 9, 23, 4026531840, POD, old, new, mac, b"calic577831ffc7")
