@@ -101,7 +101,8 @@ static __always_inline void request_dropped(struct round *round,
 	slot = aside.lookup(&zero);
 	if (!slot || !fill(slot, skb, freed->dev, arp))
 		return;
-	slot->rq.late = was_enqueued(skb) && is_deferred(&slot->rq);
+	if (was_enqueued(skb) && is_deferred(&slot->rq))
+		slot->rq.late = LATE_SEEN;
 	note_drop(slot, DROPPED_REQUEST, freed);
 	settle_only_aside(round);
 }

@@ -25,6 +25,13 @@ enum dropped {
 	DROPPED_REPLY = 2,
 };
 
+/* Does this settle a request that was deferred before? */
+enum late {
+	LATE_NOT = 0,
+	LATE_SEEN = 1,
+	LATE_GIVEN_UP = 2, /* neither reply nor refusal was seen in time */
+};
+
 /*
  * The innermost function of the ARP path that a packet was freed below: each
  * name is the kernel's, in capitals.
@@ -82,7 +89,7 @@ struct request_event {
 	u8 sender_mac[6];
 	u8 verdict; /* enum verdict */
 	u8 dropped; /* enum dropped */
-	u8 late;    /* settles a request that was deferred before */
+	u8 late;    /* enum late */
 	u8 pad[7];
 	char interface[16];
 };

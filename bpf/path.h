@@ -45,7 +45,7 @@ static __always_inline int on_arp_process(struct sk_buff *skb)
 	slot = request_seen(round, skb, network_header(skb));
 	if (!slot)
 		return 0;
-	slot->rq.late = 1;
+	slot->rq.late = LATE_SEEN;
 	slot->processed = 1;
 	if (!is_deferred(&slot->rq))
 		round->open = 0;

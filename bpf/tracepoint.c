@@ -124,7 +124,7 @@ RAW_TRACEPOINT_PROBE(net_dev_queue)
 	if (!is_deferred(&slot->rq))
 		return 0;
 	slot->rq.kind = EVENT_REQUEST;
-	slot->rq.late = 1;
+	slot->rq.late = LATE_SEEN;
 	slot->rq.ts = bpf_ktime_get_ns();
 	__builtin_memcpy(slot->rq.sender_mac, arp.target_mac, 6);
 	slot->reply = (u64)skb;
@@ -177,7 +177,7 @@ int expire(struct bpf_raw_tracepoint_args *ctx)
 	__builtin_memset(slot, 0, sizeof(*slot));
 	slot->rq = *asked;
 	slot->rq.ts = bpf_ktime_get_ns();
-	slot->rq.late = 1;
+	slot->rq.late = LATE_GIVEN_UP;
 	settle_only_aside(round);
 	settle_now(ctx);
 	return 0;

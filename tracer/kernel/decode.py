@@ -69,6 +69,7 @@ class Decoder:
             enums["dropped"]["DROPPED_REQUEST"]: "request",
             enums["dropped"]["DROPPED_REPLY"]: "reply",
         }
+        self._given_up = enums["late"]["LATE_GIVEN_UP"]
         self._drop_reasons = drop_reasons
         self._functions = functions
         self.offset = wall_offset()
@@ -103,6 +104,8 @@ class Decoder:
             if reason := self._drop_reasons.get(raw.drop_reason):
                 evidence["drop_reason"] = reason
             evidence["drop_function"] = self._functions.name(raw.drop_location)
+        if raw.late == self._given_up:
+            evidence["no_reply_within"] = "proxy_delay and 1 s"
         evidence.update(self._trails.evidence(sample[self._request.size :]))
         return evidence
 
