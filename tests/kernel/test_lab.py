@@ -30,6 +30,7 @@ from lab import (
     frames,
     interface_name,
     missing,
+    processors,
     traffic,
 )
 from lab import state as states
@@ -220,8 +221,7 @@ def test_the_pods_own_kernel_asks_once_a_second(lab: Lab) -> None:
     assert len(asked) in (2, 3)
 
 
-def test_alone_no_other_process_runs(lab: Lab) -> None:
-    pod = lab.pods[0]
+def test_while_the_processors_are_held_no_other_process_runs() -> None:
     cpus, policy = os.sched_getaffinity(0), os.sched_getscheduler(0)
     busy = [
         subprocess.Popen(["taskset", "-c", str(cpu), "sh", "-c", "while :; do :; done"])
@@ -235,20 +235,19 @@ def test_alone_no_other_process_runs(lab: Lab) -> None:
 
     try:
         time.sleep(0.1)
-        # Nobody answers: it waits for all of settle.
-        with lab.broken("proxy_arp_off", pod):
+        before = ran()
+        time.sleep(0.3)
+        shared = ran() - before
+        with processors.held():
             before = ran()
-            pod.ask(3, settle=0.5)
-            shared = ran() - before
-            before = ran()
-            pod.ask(3, settle=0.5, alone=True)
+            time.sleep(0.3)
             alone = ran() - before
     finally:
         for each in busy:
             each.kill()
             each.wait()
-    assert shared > 0.5 * 0.5 * len(cpus)
-    assert alone < 0.1 * 0.5 * len(cpus)
+    assert shared > 0.5 * 0.3 * len(cpus)
+    assert alone < 0.1 * 0.3 * len(cpus)
     policies = {os.sched_getscheduler(int(each.name)) for each in Path("/proc/self/task").iterdir()}
     assert policies == {policy}
 

@@ -15,9 +15,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-# The kernel ends what spins for longer: the lab may be killed meanwhile. It is also less
-# than after what the kernel gives starved tasks their turn (kernel/sched, fair server).
-LONGEST_S = 0.9
+# The kernel ends what spins for longer: the lab may be killed meanwhile.
+LONGEST_S = 0.5
 _SPIN = "echo; read -r _ && while :; do :; done"
 
 

@@ -195,7 +195,7 @@ def exchange(
 
     ``interval``: seconds between two sends, 0 for as fast as it can. Then waits until
     each request has its reply, or nothing more has come for ``settle`` seconds. ``alone``:
-    meanwhile no other process runs (see :mod:`lab.processors`).
+    meanwhile, for half a second, no other process runs (see :mod:`lab.processors`).
     """
     with processors.held() if alone else nullcontext():
         started = time.monotonic()
@@ -206,7 +206,9 @@ def exchange(
                 # Let ksoftirqd have this CPU, if it is behind, before its backlog overflows.
                 os.sched_yield()
             lines[who].send()
-        _collect(lines, settle)
+        _collect(lines, min(settle, processors.LONGEST_S) if alone else settle)
+    if alone:
+        _collect(lines, settle)  # ksoftirqd had to wait, too, if it was its turn
     return [line.tally() for line in lines]
 
 
