@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keeps the processors to ourselves for a moment, so that timers interrupt nobody else.
 
-The kernel sends a deferred reply from a timer, which interrupts whatever runs. There are
-kernels that run no BPF program while certain processes do, and count no miss: a sandbox
-that hides its own agent from tracing. What a timer sends just then no engine can see, and
-exact numbers are exact only without such a process on any CPU.
+The kernel sends a deferred reply from a timer, which interrupts whatever runs. Where it runs
+no BPF program in the time of some process (a sandbox's agent that is hidden from tracing), no
+engine sees what a timer sends just then, and no miss is counted: numbers are exact only while
+no such process runs. :mod:`lab.late_replies` measures it.
 """
 
 from __future__ import annotations
