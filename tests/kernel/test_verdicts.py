@@ -161,7 +161,7 @@ def test_deferred_requests_that_are_then_refused_are_unanswered(
     assert seen["unanswered late"] + seen["answered late"] == 5
     assert seen["unanswered late"] >= 1
     for line in bench.tracer.requests(pod.interface, settled=True, verdict="unanswered"):
-        assert ("no_reply_within" in line["evidence"]) == (engine == "tracepoint")
+        assert ("given_up" in line["evidence"]) == (engine == "tracepoint")
 
 
 def test_probes_and_announcements_are_ignored_and_flag_nothing(bench: Bench, pod: Pod) -> None:

@@ -93,7 +93,7 @@ def test_a_deferred_request_that_was_given_up_says_so() -> None:
     event = decoder().event(request(verdict=1, late=2) + NO_TRAIL)
     assert isinstance(event, Request)
     assert event.late
-    assert event.evidence == {"no_reply_within": "proxy_delay and 1 s"}
+    assert event.evidence == {"given_up": True}
 
 
 def neighbour(old: int, new: int, mac: bytes = MAC) -> Neighbour:

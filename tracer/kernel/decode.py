@@ -105,7 +105,7 @@ class Decoder:
                 evidence["drop_reason"] = reason
             evidence["drop_function"] = self._functions.name(raw.drop_location)
         if raw.late == self._given_up:
-            evidence["no_reply_within"] = "proxy_delay and 1 s"
+            evidence["given_up"] = True
         evidence.update(self._trails.evidence(sample[self._request.size :]))
         return evidence
 
