@@ -44,7 +44,10 @@ class Request:
 
     ``device`` is an opaque identity of the kernel's net_device: the same index with
     another device is another interface. ``late`` marks the settling of a request that
-    was reported as deferred before; it is not a new request.
+    was reported as deferred before; it is not a new request. ``corrects`` marks an answer
+    that came after the request was reported as unanswered: it is no new request either.
+    ``answered_by`` is ``kernel``, ``userspace`` (a program's packet socket) or ``bpf``,
+    None unless answered; ``answers`` is 2 when two answers came from different addresses.
     """
 
     ts: int
@@ -59,6 +62,9 @@ class Request:
     latency_ns: int | None = None
     late: bool = False
     evidence: Evidence = field(default_factory=dict)
+    answered_by: str | None = None
+    answers: int = 1
+    corrects: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +88,15 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """``count`` events that the kernel side could not hand over since the last Lost."""
+    """What the kernel side could not hand over, or not see, since the last Lost.
+
+    ``count``: events. ``skipped``: runs of our programs that the kernel left out, because
+    another program ran on that CPU (``recursion_misses`` of a program's fdinfo).
+    """
 
     ts: int
     count: int
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +105,9 @@ class InterfaceCount:
 
     ``deferred`` counts requests that are still queued, ``deferrals`` all that ever were.
     The ``last_unanswered_*``
-    fields describe the newest unanswered request (ts 0: there was none).
+    fields describe the newest unanswered request (ts 0: there was none). ``corrected``
+    counts those of ``answered`` that are in ``unanswered`` too: they were answered after
+    they had been reported as unanswered.
     """
 
     netns: int
@@ -110,6 +123,7 @@ class InterfaceCount:
     last_sender_ip: str
     last_target_ip: str
     deferrals: int = 0
+    corrected: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +139,8 @@ class LinkSeen:
     """An interface that matches the globs exists (at start, new, or otherwise than before).
 
     ``blind``: why no request can be seen on it now: ``down``, ``no carrier``, ``native
-    XDP``, or the master that takes its packets, such as ``bridge br0``.
+    XDP``, or the master that takes its packets, such as ``bridge br0``. ``not_pod``: why
+    it is no pod's link (an uplink, the loopback): its requests are not judged.
     """
 
     ts: int
@@ -133,6 +148,7 @@ class LinkSeen:
     ifindex: int
     interface: str
     blind: str | None = None
+    not_pod: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +173,38 @@ class CauseFound:
     confidence: str  # "observed" or "inferred"
     remedy: str
     evidence: Evidence = field(default_factory=dict)
+    remedy_kind: str = "advice"  # or "command"
+    sender_ip: str = ""  # of the Investigate; "" in recordings before this was told
+
+
+@dataclass(frozen=True, slots=True)
+class NodeChanged:
+    """Routes, rules, addresses or links changed: causes found before may be no more."""
+
+    ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unjudged:
+    """So many requests came in for a target that was not asked to be judged, so far."""
+
+    ts: int
+    interface: str
+    target_ip: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """So many IP frames came in for ``mac``, which is not the interface's, so far.
+
+    A pod whose gateway entry is permanent and wrong never asks.
+    """
+
+    ts: int
+    interface: str
+    mac: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +230,9 @@ Event = (
     | LinkSeen
     | LinkGone
     | CauseFound
+    | NodeChanged
+    | Unjudged
+    | Elsewhere
     | Tick
     | Stopped
 )

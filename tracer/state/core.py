@@ -9,16 +9,19 @@ from typing import Any
 from tracer.events import (
     CauseFound,
     Counters,
+    Elsewhere,
     Event,
     InterfaceCount,
     LinkGone,
     LinkSeen,
     Lost,
     Neighbour,
+    NodeChanged,
     Request,
     Started,
     Stopped,
     Tick,
+    Unjudged,
     Verdict,
 )
 from tracer.notices import LostNotice, NeighbourNotice, Notice, StartNotice, StopNotice
@@ -50,6 +53,9 @@ class State:
             LinkSeen: self._link_seen,
             LinkGone: self._link_gone,
             CauseFound: self._cause_found,
+            NodeChanged: self._node_changed,
+            Unjudged: self._unjudged,
+            Elsewhere: self._elsewhere,
             Tick: self._tick,
             Stopped: self._stopped,
         }
@@ -276,6 +282,15 @@ class State:
         interface = self._live.get((event.netns, event.ifindex))
         if interface is not None:
             self._flags.found(interface, event, out)
+
+    def _node_changed(self, event: NodeChanged, out: list[Notice]) -> None:
+        """To be written."""
+
+    def _unjudged(self, event: Unjudged, out: list[Notice]) -> None:
+        """To be written."""
+
+    def _elsewhere(self, event: Elsewhere, out: list[Notice]) -> None:
+        """To be written."""
 
     def _tick(self, event: Tick, out: list[Notice]) -> None:
         """Time alone: what is due was said before the event was looked at."""
