@@ -79,6 +79,12 @@ def _filtered(look: Look) -> str | None:
 
 
 def _remedy(look: Look, seen: Seen) -> str:
+    # On a device other than lo the node may live by the address, whatever its length.
+    if look.target_owner not in (None, "lo"):
+        return (
+            f"The node has {look.target_ip} on {look.target_owner}: leave it there. What refuses "
+            f"is arp_ignore or arp_filter of {look.interface} or of all, which others may need."
+        )
     if look.target_owner is not None:
         owner = shlex.quote(look.target_owner)
         return command(look, f"ip address del {look.target_ip}/32 dev {owner}")
