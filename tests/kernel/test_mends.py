@@ -18,8 +18,12 @@ from lab.wiring import ROUTER_ADDRESS
 
 from tracer.causes import CAUSES
 
-# The mend is in the pod, and so a sentence: nothing on the node is to be changed.
-IN_THE_POD = ("link_down", "other_mac_request", "malformed_hardware", "malformed_lengths")
+# The mend is in the pod, or what is wrong may be another's, and so a sentence: nothing on the
+# node is to be changed.
+IN_THE_POD = (
+    *("link_down", "other_mac_request", "malformed_hardware", "malformed_lengths"),
+    *("source_route_foreign", "source_local"),
+)
 # The lab's node has no other default route below the one that refuses. That the reason is
 # still no_route no new flag says (docs/KNOWN_ISSUES.md).
 DEFAULT = f"ip route add default via {ROUTER_ADDRESS}"

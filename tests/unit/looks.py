@@ -64,6 +64,7 @@ WHOLE = Look(
     proxy_qlen=64,
     route=UNICAST,
     sender_route=TO_POD,
+    sender_others=(),
 )
 """Everything read, and nothing wrong."""
 

@@ -241,13 +241,29 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
             "source_rejected",
             {},
             {"sender_route": LOCAL, "sender_owner": "lo"},
-            "ip address del 192.168.156.177/32 dev lo",
+            "The node has 192.168.156.177 on lo, and the pod asks from it: correct the one that "
+            "is wrong.",
         ),
         (
             "source_rejected",
             {},
             {"sender_ip": "127.0.0.5", "route_localnet": 0},
-            "sysctl -w net.ipv4.conf.calic577831ffc7.route_localnet=1",
+            "Correct the pod's address: 127.0.0.5 is a loopback address, and route_localnet is 0.",
+        ),
+        (
+            "source_rejected",
+            {},
+            {"sender_route": UNICAST, "sender_others": None},
+            "Find out whose 192.168.156.177 is, before its route is changed: that could not be "
+            "read.",
+        ),
+        (
+            "source_rejected",
+            {},
+            {"sender_route": UNICAST, "sender_others": ("a route to it leads to veth1",)},
+            "The pod asks from 192.168.156.177, which is not its own as far as the node knows "
+            "(a route to it leads to veth1): correct the pod, its routes and arp_announce, or "
+            "delete the stale or duplicate one, and leave the node's routes.",
         ),
         (
             "route_same_interface",

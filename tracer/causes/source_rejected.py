@@ -6,10 +6,10 @@ from __future__ import annotations
 import errno
 import re
 
+from tracer.causes import remedy
 from tracer.causes.cause import Cause, Sample, command, device
 from tracer.causes.martian import martian_sender
 from tracer.causes.seen import Seen
-from tracer.node import sysctl
 from tracer.node.look import Look, RouteAnswer
 
 _TABLE = re.compile(r" table (\S+)$")
@@ -120,40 +120,13 @@ def _follows_default(look: Look) -> bool:
 
 
 def _remedy(look: Look, seen: Seen) -> str:
-    if advice := _somebody_elses(look):
+    if advice := remedy.not_the_pods_own(look):
         return advice
-    if martian_sender(look):
-        setting = sysctl.setting(look.interface, "route_localnet", 1)
-        return command(look, f"sysctl -w {setting}")
-    if _is_local(look):
-        return command(look, f"ip address del {look.sender_ip}/32 dev lo")
     if look.sender_refused_by is not None and look.sender_refused_by.startswith("rule "):
         return command(look, f"ip rule del {look.sender_refused_by.removeprefix('rule ')}")
-    # Replaces another route, or a blackhole, for the /32 itself; wins over a shorter one.
+    # Replaces a blackhole for the /32 itself; wins over a shorter route.
     line = f"ip route replace {look.sender_ip}/32 dev {device(look)} scope link{_table(look)}"
     return command(look, line)
-
-
-def _somebody_elses(look: Look) -> str | None:
-    """What a command would take from others is a matter for people."""
-    martian = martian_sender(look)
-    if martian:
-        wrong = f"Correct the pod's address: {look.sender_ip} is {martian}."
-        return None if "loopback" in martian else wrong
-    if _is_local(look):
-        if look.sender_owner is None:
-            return f"Take {look.sender_ip} off the node (ip route show table local)."
-        # Elsewhere it is a service's (kube-ipvs0), a network's, the node's own.
-        both = f"The node has {look.sender_ip} on {look.sender_owner}, and the pod asks from it"
-        return None if look.sender_owner == "lo" else f"{both}: correct the one that is wrong."
-    way = look.sender_route
-    to = None if way is None or way.out_ifindex == look.ifindex else way.out_interface
-    if to is None or not to.startswith("cali"):
-        return None
-    return (
-        f"The route to {look.sender_ip} leads to {to}, another pod's interface: delete the stale "
-        "or duplicate pod, and leave the route."
-    )
 
 
 def _table(look: Look) -> str:
@@ -208,7 +181,11 @@ CAUSE = Cause(
         "source_local",
     ),
     samples=(
-        Sample(when="the /32 is missing, blackholed or leads elsewhere"),
+        Sample(when="the /32 is missing or blackholed", look={"sender_others": ()}),
+        Sample(
+            when="the address is not the pod's, or leads elsewhere",
+            look={"sender_others": ("a route to it leads to OUT",)},
+        ),
         Sample(
             when="the node has the address, on OWNER",
             look={
@@ -216,6 +193,9 @@ CAUSE = Cause(
                 "sender_owner": "OWNER",
             },
         ),
-        Sample(when="a rule refuses it", look={"sender_refused_by": "rule prohibit pref PREF"}),
+        Sample(
+            when="a rule refuses it",
+            look={"sender_refused_by": "rule prohibit pref PREF", "sender_others": ()},
+        ),
     ),
 )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 
 from tracer.node import netlink
 from tracer.node.netlink import Connection
@@ -29,6 +29,21 @@ def owners(connection: Connection) -> dict[str, int]:
         if raw is not None:
             found[str(IPv4Address(raw))] = _IFADDRMSG.unpack_from(body)[4]
     return found
+
+
+def networks(connection: Connection) -> Iterator[tuple[int, IPv4Interface]]:
+    """(interface's index, address) of the node's own, each with its real prefix length; of a
+    point-to-point one the peer's network too. Raises OSError.
+    """
+    question = _IFADDRMSG.pack(socket.AF_INET, 0, 0, 0, 0)
+    for body in connection.dump(netlink.RTM_GETADDR, question):
+        _, length, _, _, ifindex = _IFADDRMSG.unpack_from(body)
+        attributes = netlink.attributes(body, _IFADDRMSG.size)
+        local, peer = attributes.get(_IFA_LOCAL), attributes.get(_IFA_ADDRESS)
+        if local is not None and local != peer:
+            yield ifindex, IPv4Interface((local, 32))
+        if peer is not None:
+            yield ifindex, IPv4Interface((peer, length))
 
 
 def neighbours(connection: Connection) -> Iterator[tuple[int, str]]:

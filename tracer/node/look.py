@@ -67,6 +67,8 @@ class Look:
     where there is no proxy for it (not unicast, or through the interface itself), as ``ip``
     would name it after ``ip route del`` or ``ip rule del``, where one was found;
     ``sender_refused_by`` that which refuses the sender.
+    ``sender_others``: each sign that the sender is another's address than the pod's
+    (tracer/node/claims.py); only read where the sender's way is not to the interface.
     ``proxy_entry``: the target is proxied for there by ``ip neigh add proxy``, for which
     proxy_arp and medium_id need not allow it (net/ipv4/arp.c, arp_process: pneigh_lookup).
     ``target_owner`` is the interface that owns the target, where the node does.
@@ -117,6 +119,7 @@ class Look:
     refused_by: str | None = None
     sender_refused_by: str | None = None
     sender_owner: str | None = None
+    sender_others: tuple[str, ...] | None = None
     target_owner: str | None = None
     proxy_entry: bool | None = None
     failures: tuple[str, ...] = ()
@@ -158,6 +161,7 @@ class Look:
         seen["refused_by"] = self.refused_by
         seen["sender_refused_by"] = self.sender_refused_by
         seen["sender_owner"] = self.sender_owner
+        seen["sender_others"] = "; ".join(self.sender_others or ()) or None
         seen["target_owner"] = self.target_owner
         seen["unread"] = "; ".join(self.failures) or None
         return {name: value for name, value in seen.items() if value is not None}

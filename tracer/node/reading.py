@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from tracer.node import nftables, routes, sysctl, tcx, traffic_control
+from tracer.node import claims, nftables, routes, sysctl, tcx, traffic_control
 from tracer.node.look import STAND_IN, Look, RouteAnswer
 from tracer.node.moment import Moment
 
@@ -131,6 +131,12 @@ class Reading:
         found["target_owner"] = self._try("addresses", partial(self._owner, self._target, *ways))
         way = found.get("sender_route")
         found["sender_owner"] = self._try("addresses", partial(self._owner, self._sender, way))
+
+        if way is not None and not (route.ok and way.ok and way.out_ifindex == self._ifindex):
+            found["sender_others"] = self._try("whose the sender's address is", self._others)
+
+    def _others(self) -> tuple[str, ...]:
+        return claims.others(self._moment.route, self._sender, self._ifindex)
 
     def _refused(self) -> str | None:
         refusals = self._moment.refusals
