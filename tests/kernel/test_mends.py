@@ -22,7 +22,8 @@ from tracer.causes import CAUSES
 # node is to be changed.
 IN_THE_POD = (
     *("link_down", "other_mac_request", "malformed_hardware", "malformed_lengths"),
-    *("source_route_foreign", "source_local"),
+    *("source_route_foreign", "source_local", "tc_ingress_drop", "tc_ingress_stolen"),
+    *("tc_egress_drop", "tc_egress_stolen"),
 )
 # The lab's node has no other default route below the one that refuses. That the reason is
 # still no_route no new flag says (docs/KNOWN_ISSUES.md).

@@ -202,6 +202,11 @@ ROWS: tuple[tuple[str, str, dict[str, Any]], ...] = (
         "reply_dropped",
         {**REPLY, "dropped_in": "__dev_queue_xmit", "drop_reason": "TC_EGRESS"},
     ),
+    (
+        "a limit's queue, redirected",
+        "rate_limited",
+        {**REQUEST, "drop_reason": "QDISC_DROP", "redirected": True, "dropped_on": "bwcali0"},
+    ),
     ("queue", "reply_dropped", {**REPLY, "drop_reason": "QDISC_DROP"}),
     ("the pod's end, the reply", "reply_dropped", {**REPLY, "drop_function": "veth_xmit"}),
     ("nothing but that it was dropped", "reply_dropped", {**REPLY}),
@@ -316,6 +321,26 @@ def test_a_sender_of_the_nodes_own_is_not_looked_up_without_rp_filter() -> None:
 def test_a_sender_with_a_route_of_another_type() -> None:
     look = replace(WHOLE, sender_route=replace(TO_POD, type="broadcast"))
     assert found({**NONE, **TARGET, **SOURCE}, look) == ("source_rejected", "observed")
+
+
+LIMITED = replace(WHOLE, egress=("tc qdisc tbf",))
+
+
+@pytest.mark.parametrize(
+    ("evidence", "look", "reason"),
+    [
+        ({**REQUEST, "redirected": True, "dropped_in": "__dev_queue_xmit"}, WHOLE, "rate_limited"),
+        ({**REQUEST, "dropped_on": "ifb0", "drop_reason": "NETFILTER_DROP"}, WHOLE, "unknown"),
+        ({**REPLY, "drop_reason": "QDISC_OVERLIMIT"}, LIMITED, "rate_limited"),
+        ({**REPLY, "drop_reason": "TC_EGRESS"}, LIMITED, "reply_dropped"),
+        ({**REPLY, "drop_reason": "QDISC_DROP"}, WHOLE, "reply_dropped"),
+        ({**REQUEST, "drop_reason": "QDISC_DROP"}, LIMITED, "rate_limited"),
+    ],
+)
+def test_a_limit_is_what_a_queue_that_limits_or_that_of_another_device_drops_by(
+    evidence: dict[str, Any], look: Look, reason: str
+) -> None:
+    assert found(evidence, look)[0] == reason
 
 
 @pytest.mark.parametrize("kind", ["broadcast", "multicast", "anycast"])

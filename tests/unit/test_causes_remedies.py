@@ -111,14 +111,17 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
             "dropped_before_arp",
             {"dropped": "request", "drop_reason": "TC_INGRESS"},
             {"ingress": ("tc filter bpf pref 100", "nft netdev t c")},
-            "tc filter del dev calic577831ffc7 ingress pref 100",
+            "Find out whose the tc program at ingress is that drops ARP (tc filter bpf pref 100), "
+            "and correct it there: let ARP pass.\n"
+            "See what tc -s filter show dev calic577831ffc7 ingress tells.",
         ),
         (
             "dropped_before_arp",
             {"taken_in": "__netif_receive_skb_core"},
             {"ingress": ("tc filter bpf pref 1", "tc filter bpf pref 2")},
-            "Correct or remove the tc program at ingress that drops ARP.\n"
-            "tc -s filter show dev calic577831ffc7 ingress",
+            "Find out whose the tc program at ingress is that drops ARP (tc filter bpf pref 1, tc "
+            "filter bpf pref 2), and correct it there: let ARP pass.\n"
+            "See what tc -s filter show dev calic577831ffc7 ingress tells.",
         ),
         (
             "dropped_before_arp",
@@ -159,7 +162,8 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
             "filtered_in",
             {},
             {},
-            "Find the rule of netfilter that drops ARP of calic577831ffc7.\nnft -a list ruleset",
+            "Find the rule of netfilter that drops ARP of calic577831ffc7.\n"
+            "See what nft -a list ruleset tells.",
         ),
         (
             "no_route",
@@ -203,7 +207,7 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
             {},
             {"route_from_node": replace(UNICAST, type="multicast")},
             "Delete the route that covers 169.254.1.1, or add a unicast one that is longer.\n"
-            "ip route get fibmatch 169.254.1.1",
+            "See what ip route get fibmatch 169.254.1.1 tells.",
         ),
         ("source_rejected", {}, {"sender_route": UNICAST}, REPLACE),
         ("source_rejected", {}, {"sender_route": replace(UNICAST, table=254)}, REPLACE),
@@ -276,7 +280,7 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
             {},
             {"route": TO_POD},
             "Delete the route to 169.254.1.1 through calic577831ffc7, or add a longer one through "
-            "another interface.\nip route get fibmatch 169.254.1.1",
+            "another interface.\nSee what ip route get fibmatch 169.254.1.1 tells.",
         ),
         ("medium_id", {}, {}, "sysctl -w net.ipv4.conf.calic577831ffc7.medium_id=0"),
         (
@@ -306,24 +310,43 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
             f"{RULE}\narptables -I OUTPUT -o calic577831ffc7 -j ACCEPT",
         ),
         (
+            "rate_limited",
+            {"dropped": "request", "redirected": True, "dropped_on": "bwcali0"},
+            {"ingress": ("tc filter u32 pref 1",)},
+            "The limit in the queue of bwcali0, through which what calic577831ffc7's pod sends is "
+            "led, is used up: raise it where it is written, the pod's annotations, or find what "
+            "sends so much. Leave queue and filter as they are.\nSee what tc -s filter show dev "
+            "calic577831ffc7 ingress and tc -s qdisc show tells.",
+        ),
+        (
+            "rate_limited",
+            {"dropped": "reply", "drop_reason": "QDISC_OVERLIMIT"},
+            {"egress": ("tc qdisc htb",)},
+            "The limit in the queue htb of calic577831ffc7 is used up: raise it where it is "
+            "written, the pod's annotations, or find what sends so much. Leave queue and filter as "
+            "they are.\nSee what tc -s qdisc show dev calic577831ffc7 tells.",
+        ),
+        (
             "reply_dropped",
             {"dropped": "reply", "drop_reason": "TC_EGRESS"},
             {"egress": ("tc filter bpf pref 100",)},
-            "tc filter del dev calic577831ffc7 egress pref 100",
+            "Find out whose the tc program at egress is that drops ARP (tc filter bpf pref 100), "
+            "and correct it there: let ARP pass.\n"
+            "See what tc -s filter show dev calic577831ffc7 egress tells.",
         ),
         (
             "reply_dropped",
             {"dropped": "reply", "drop_reason": "QDISC_DROP"},
             {},
-            "Correct the queue of calic577831ffc7: a larger limit, or none (tc qdisc del).\n"
-            "tc -s qdisc show dev calic577831ffc7",
+            "Find out whose the queue of calic577831ffc7 is, and give it a larger limit.\n"
+            "See what tc -s qdisc show dev calic577831ffc7 tells.",
         ),
         (
             "reply_dropped",
             {"dropped": "reply", "drop_reason": "QDISC_DROP"},
             {"egress": ("tc filter bpf pref 1", "tc qdisc tbf")},
-            "Correct the queue of calic577831ffc7: a larger limit, or none (tc qdisc del).\n"
-            "tc -s qdisc show dev calic577831ffc7",
+            "Find out whose the queue of calic577831ffc7 is, and give it a larger limit.\n"
+            "See what tc -s qdisc show dev calic577831ffc7 tells.",
         ),
         (
             "reply_dropped",
@@ -335,9 +358,10 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
             "reply_dropped",
             {"dropped": "reply", "drop_reason": "TC_EGRESS"},
             {"egress": ("tc qdisc pfifo", "tcx prog 17")},
-            "Correct or remove the tc program at egress that drops ARP.\n"
-            "tc -s filter show dev calic577831ffc7 egress\n"
-            "bpftool net show dev calic577831ffc7",
+            "Find out whose the tc program at egress is that drops ARP (tcx prog 17), and correct "
+            "it there: let ARP pass.\n"
+            "See what tc -s filter show dev calic577831ffc7 egress and bpftool net show dev "
+            "calic577831ffc7 tells.",
         ),
     ],
 )

@@ -18,6 +18,7 @@ from tracer.causes import (
     not_unicast_route,
     proxy_arp_off,
     proxy_queue_full,
+    rate_limited,
     reply_dropped,
     route_same_interface,
     source_rejected,
@@ -34,6 +35,8 @@ from tracer.node.look import Look
 CAUSES: tuple[Cause, ...] = (
     # On its way to the ARP layer: net/core/dev.c, __netif_receive_skb_core.
     link_down.CAUSE,
+    # In the queue of a limit, of the request or of the reply: never a filter's or queue's fault.
+    rate_limited.CAUSE,
     dropped_before_arp.CAUSE,
     # net/ipv4/arp.c, arp_rcv: flags and destination first, in one condition; then lengths;
     # then the ARP input hook. (What arp_process itself finds wrong with a header comes

@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterable
 
 from tracer.causes.cause import command, device
+from tracer.causes.remedy import see
 from tracer.node.look import Look
-
-_TC_FILTER = re.compile(r"tc filter \S+ pref (\d+)$")
 
 
 def netfilter(look: Look, names: Iterable[str], direction: str) -> str:
@@ -24,7 +22,7 @@ def netfilter(look: Look, names: Iterable[str], direction: str) -> str:
         return "\n".join(
             (
                 f"Find the rule of netfilter that drops ARP of {look.interface}.",
-                command(look, "nft -a list ruleset"),
+                see(command(look, "nft -a list ruleset")),
             )
         )
     lines = [command(look, _accept(name, look, direction)) for name in chains]
@@ -43,22 +41,18 @@ def _accept(name: str, look: Look, direction: str) -> str:
 
 
 def traffic_control(look: Look, names: Iterable[str], direction: str) -> str:
-    """Removes the only filter; with several, which one it was nothing tells.
-
-    One with a program that has a name is somebody's, Calico's eBPF dataplane's say, whose
-    policy it is: that is not to be removed.
+    """Whose the filter is nothing tells: it may be a limit's redirect, or a policy, as that of
+    Calico's eBPF dataplane. So none is to be removed.
     """
     programs = [name for name in names if name.startswith(("tc filter ", "tcx "))]
-    only = _TC_FILTER.match(programs[0]) if len(programs) == 1 else None
-    if only is not None:
-        line = f"tc filter del dev {device(look)} {direction} pref {only[1]}"
-        return command(look, line)
     lines = [f"tc -s filter show dev {device(look)} {direction}"]
     if any(name.startswith("tcx ") for name in programs):
         lines.append(f"bpftool net show dev {device(look)}")  # tc does not list them
+    named = f" ({', '.join(programs)})" if programs else ""
     return "\n".join(
         (
-            f"Correct or remove the tc program at {direction} that drops ARP.",
-            *(command(look, line) for line in lines),
+            f"Find out whose the tc program at {direction} is that drops ARP{named}, and correct "
+            "it there: let ARP pass.",
+            see(*(command(look, line) for line in lines)),
         )
     )

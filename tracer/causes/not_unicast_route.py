@@ -7,6 +7,7 @@ import shlex
 
 from tracer.causes.cause import Cause, Sample, command
 from tracer.causes.martian import martian_target
+from tracer.causes.remedy import see
 from tracer.causes.seen import Seen
 from tracer.node.look import Look, RouteAnswer
 
@@ -60,7 +61,7 @@ def _remedy(look: Look, seen: Seen) -> str:
     return "\n".join(
         (
             f"Delete the route that covers {look.target_ip}, or add a unicast one that is longer.",
-            command(look, f"ip route get fibmatch {look.target_ip}"),
+            see(command(look, f"ip route get fibmatch {look.target_ip}")),
         )
     )
 

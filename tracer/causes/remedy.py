@@ -29,6 +29,11 @@ class Remedy:
         return cls("command" if commands else "advice", text)
 
 
+def see(*commands: str) -> str:
+    """Commands that change nothing, as a sentence: advice has none to paste."""
+    return f"See what {' and '.join(commands)} tells."
+
+
 def not_the_pods_own(look: Look) -> str | None:
     """Why nothing on the node is to be changed for the sender's sake: a sentence.
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from tracer.causes import hooks
 from tracer.causes.cause import Cause, Sample, command, device
+from tracer.causes.rate_limited import LIMITERS
+from tracer.causes.remedy import see
 from tracer.causes.seen import Seen
 from tracer.node.look import Look
 
 _QUEUE = frozenset({"QDISC_DROP", "QDISC_OVERLIMIT", "QDISC_CONGESTED", "QDISC_EDT_HORIZON"})
-
-# A limit that somebody wants, such as the bandwidth plugin's, is not to be removed.
-_LIMITS_RATE = frozenset({"tbf", "htb", "hfsc", "cake"})
 
 
 def _observed(seen: Seen, look: Look) -> str | None:
@@ -43,20 +42,22 @@ def _remedy(look: Look, seen: Seen) -> str:
         return hooks.traffic_control(look, look.egress, "egress")
     if by_look or seen.drop_reason in _QUEUE or "qdisc" in (seen.drop_function or ""):
         kinds = {name.removeprefix("tc qdisc ") for name in look.egress if "tc qdisc " in name}
-        if kinds and not kinds & _LIMITS_RATE:
+        if kinds and not kinds & LIMITERS:
             return command(look, f"tc qdisc del dev {device(look)} root")
         return "\n".join(
             (
-                f"Correct the queue of {look.interface}: a larger limit, or none (tc qdisc del).",
-                command(look, f"tc -s qdisc show dev {device(look)}"),
+                f"Find out whose the queue of {look.interface} is, and give it a larger limit.",
+                see(command(look, f"tc -s qdisc show dev {device(look)}")),
             )
         )
     return "\n".join(
         (
             f"See what {look.interface} and the pod's end of it drop: filters, queues, counters.",
-            command(look, f"tc -s qdisc show dev {device(look)}"),
-            command(look, f"tc -s filter show dev {device(look)} egress"),
-            command(look, f"ip -s -s link show dev {device(look)}"),
+            see(
+                command(look, f"tc -s qdisc show dev {device(look)}"),
+                command(look, f"tc -s filter show dev {device(look)} egress"),
+                command(look, f"ip -s -s link show dev {device(look)}"),
+            ),
         )
     )
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from tracer.causes.cause import Cause, command
+from tracer.causes.remedy import see
 from tracer.causes.seen import Seen
 from tracer.causes.target_route import target_route
 from tracer.node.look import Look
@@ -49,7 +50,7 @@ def _remedy(look: Look, seen: Seen) -> str:
         (
             f"Delete the route to {look.target_ip} through {look.interface}, or add a longer one "
             "through another interface.",
-            command(look, f"ip route get fibmatch {look.target_ip}"),
+            see(command(look, f"ip route get fibmatch {look.target_ip}")),
         )
     )
 

@@ -20,6 +20,8 @@ class Seen:
 
     - ``dropped``: ``request`` or ``reply``; ``drop_reason``: the kernel's name without
       ``SKB_DROP_REASON_`` (Linux 5.17 and later); ``drop_function``: who freed it.
+    - ``redirected``: the request was, to another device, by a tc filter; ``dropped_on``: that
+      device's name, if it was dropped there.
     - ``dropped_in``: the innermost of these functions that the drop's stack was in:
       ``do_xdp_generic``, ``__netif_receive_skb_core`` (before ARP), ``arp_rcv`` (netfilter's
       ARP input hook, or arp_rcv itself), ``arp_process``, ``arp_xmit`` (netfilter's ARP
@@ -54,6 +56,8 @@ class Seen:
     dropped: str | None = None
     drop_reason: str | None = None
     drop_function: str | None = None
+    dropped_on: str | None = None
+    redirected: bool | None = None
     dropped_in: str | None = None
     noarp: bool | None = None
     destination: str | None = None

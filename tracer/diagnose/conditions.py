@@ -105,7 +105,7 @@ CONDITIONS = (
     Condition(
         "out",
         "Does nothing delay or filter the reply (proxy_delay, nftables, tc, queues)?",
-        frozenset({"proxy_queue_full", "filtered_out", "reply_dropped"}),
+        frozenset({"proxy_queue_full", "filtered_out", "rate_limited", "reply_dropped"}),
         lambda look: look.up is not None,
         ("tc filters", "tcx", "nftables", "arptables"),
     ),
