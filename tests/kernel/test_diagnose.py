@@ -222,7 +222,8 @@ def test_a_sender_to_whom_no_route_leads(lab: Lab, fault: str, asked_before: boo
     assert (status, found["reason"]) == (3, "source_rejected")
     assert found["senders"] == ([pod.address] if asked_before else [])
     assert ("POD_ADDRESS" in found["problems"][0]["remedy"]) is not asked_before
-    mend(lab, pod, found["problems"][0]["remedy"])
+    if not mend(lab, pod, found["problems"][0]["remedy"]):
+        lab.mend(fault, pod)  # The route leads elsewhere: not arpwhy's to change.
     assert diagnosed(lab)[0] == 0
     assert pod.ask(3).replies == 3
 

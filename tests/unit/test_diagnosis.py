@@ -312,6 +312,7 @@ def test_json() -> None:
         "netns": 1,
         "target_ip": "169.254.1.1",
         "complete": True,
+        "not_judged": [],
         "gone": [],
     }
     (interface,) = interfaces
@@ -354,3 +355,12 @@ def test_text_of_a_change() -> None:
     assert said[0].endswith(" cali7           gone")
     assert said[1].endswith(f" {CALI} ok, with warnings: route_localnet")
     assert f"    sysctl -w net.ipv4.conf.{CALI}.route_localnet=1" in said
+
+
+def test_what_is_no_pods_link_is_said_and_not_judged() -> None:
+    aside = (("lo", "it is the loopback"),)
+    found = judged(not_pods=aside)
+    assert not found.problems
+    said = "lo is not judged: it is the loopback, so it is no pod's link"
+    assert Text().whole(found, "lo") == f"{said}\n"
+    assert said in Text().whole(judged(surveyed(WHOLE), not_pods=aside), "lo cali*")

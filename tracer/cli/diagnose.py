@@ -96,5 +96,5 @@ def _matches(name: str, globs: Sequence[str]) -> bool:
 
 def _missing(globs: Sequence[str], found: Diagnosis) -> str | None:
     """A name that was asked for, and that no interface has; a glob may match none."""
-    there = {each.interface for each in found.interfaces}
+    there = {each.interface for each in found.interfaces} | {name for name, _ in found.not_pods}
     return next((glob for glob in globs if glob not in there and not _GLOB & set(glob)), None)

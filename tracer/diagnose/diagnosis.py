@@ -61,6 +61,7 @@ class Diagnosis:
     netns: int
     target_ip: str
     interfaces: tuple[Found, ...]
+    not_pods: tuple[tuple[str, str], ...] = ()  # (name, why it is not judged)
 
     @property
     def problems(self) -> bool:
@@ -69,7 +70,7 @@ class Diagnosis:
 
 def diagnose(survey: Survey) -> Diagnosis:
     found = tuple(_found(surveyed, survey) for surveyed in survey.interfaces)
-    return Diagnosis(survey.netns, survey.target_ip, found)
+    return Diagnosis(survey.netns, survey.target_ip, found, survey.not_pods)
 
 
 def _found(surveyed: Surveyed, survey: Survey) -> Found:

@@ -37,6 +37,9 @@ def _line(
         "target_ip": diagnosis.target_ip,
         "complete": complete,
         "interfaces": [_interface(each) for each in found],
+        "not_judged": [
+            {"interface": name, "because": why} for name, why in diagnosis.not_pods if complete
+        ],
         "gone": list(gone),
     }
     return json.dumps(_clean(values), separators=(",", ":"), allow_nan=False) + "\n"

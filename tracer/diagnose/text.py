@@ -44,9 +44,17 @@ class Text:
     def whole(self, diagnosis: Diagnosis, asked: str) -> str:
         """``asked``: the names or globs that were asked for."""
         found = diagnosis.interfaces
+        aside = [
+            line
+            for name, why in diagnosis.not_pods
+            for line in _wrapped(f"{name} is not judged: {why}, so it is no pod's link", indent="")
+        ]
+        if not found and aside:
+            return "".join(f"{line}\n" for line in aside)
         if not found:
             return f"no interface matches {printable(asked)}\n"
-        lines = [*self._table(found), *self._details(diagnosis, found), "", _summary(diagnosis)]
+        lines = [*self._table(found), *self._details(diagnosis, found), ""]
+        lines += [*aside, _summary(diagnosis)]
         return "".join(f"{line}\n" for line in lines)
 
     def change(

@@ -19,7 +19,7 @@ _IFLA_INET_CONF = 1
 _RTEXT_FILTER_SKIP_STATS = 1 << 3
 _IFLA_XDP_ATTACHED = 2
 # linux/if.h
-_IFF_UP, _IFF_NOARP, _IFF_LOWER_UP = 0x1, 0x80, 0x10000
+_IFF_UP, _IFF_LOOPBACK, _IFF_NOARP, _IFF_LOWER_UP = 0x1, 0x8, 0x80, 0x10000
 _XDP = {1: "native", 2: "generic", 3: "offloaded", 4: "native"}  # XDP_ATTACHED_*
 # Masters whose rx handler takes every packet of a port (net/core/dev.c, rx_handler). One of
 # a VRF goes on to ARP.
@@ -61,6 +61,7 @@ class Link:
     kind: str | None = None
     qdisc: str | None = None
     conf: Mapping[str, int] = field(default_factory=dict)
+    loopback: bool = False
 
     @property
     def blind(self) -> str | None:
@@ -96,6 +97,7 @@ def parse(body: bytes) -> Link:
         qdisc=netlink.text(attributes.get(_IFLA_QDISC)),
         kind=netlink.text(info.get(_IFLA_INFO_KIND)),
         conf=_conf(attributes.get(_IFLA_AF_SPEC, b"")),
+        loopback=bool(flags & _IFF_LOOPBACK),
     )
 
 

@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 
 from tracer.events import LinkGone, LinkSeen
-from tracer.node import link, netlink, netns
+from tracer.node import link, netlink, netns, pod_link, routes
 from tracer.node.link import IFINFOMSG, Link
 
 _RECEIVE_BYTES = 4 << 20
+
+_State = tuple[str, str | None, str | None]  # name, blind, not_pod
 
 
 class LinkWatch:
@@ -27,7 +29,7 @@ class LinkWatch:
         self._globs = tuple(globs)
         self._now = now
         self._netns = netns.own()
-        self._known: dict[int, tuple[str, str | None]] = {}  # name, blind
+        self._known: dict[int, _State] = {}
         self._socket = netlink.listening(netlink.RTMGRP_LINK)
         # A node may lose hundreds of pods at once; beyond this we resync.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
@@ -46,7 +48,7 @@ class LinkWatch:
         it then tells of all of them again.
         """
         there = self._matching()
-        self._known = {ifindex: (each.name, each.blind) for ifindex, each in there.items()}
+        self._known = {ifindex: _state(each) for ifindex, each in there.items()}
         ts = self._now()
         return [LinkSeen(ts, self._netns, index, *self._known[index]) for index in sorted(there)]
 
@@ -84,13 +86,13 @@ class LinkWatch:
     def _seen(self, seen: Link, told: list[LinkSeen | LinkGone]) -> None:
         if not self._matches(seen.name):
             self._gone(seen.ifindex, told)
-        elif self._known.get(seen.ifindex) != (state := (seen.name, seen.blind)):
+        elif self._known.get(seen.ifindex) != (state := _state(seen)):
             self._known[seen.ifindex] = state
             told.append(LinkSeen(self._now(), self._netns, seen.ifindex, *state))
 
     def _gone(self, ifindex: int, told: list[LinkSeen | LinkGone]) -> None:
         if ifindex in self._known:
-            name, _ = self._known.pop(ifindex)
+            name = self._known.pop(ifindex)[0]
             told.append(LinkGone(self._now(), self._netns, ifindex, name))
 
     def _resync(self, told: list[LinkSeen | LinkGone]) -> None:
@@ -102,9 +104,28 @@ class LinkWatch:
             self._seen(each, told)
 
     def _matching(self) -> dict[int, Link]:
-        dumped = netlink.dump(netlink.RTM_GETLINK, IFINFOMSG.pack(0, 0, 0, 0, 0))
+        dumped = netlink.dump(netlink.RTM_GETLINK, link.question())
         links = [link.parse(body) for body in dumped]
         return {each.ifindex: each for each in links if self._matches(each.name)}
 
     def _matches(self, name: str) -> bool:
         return any(fnmatchcase(name, glob) for glob in self._globs)
+
+
+def _state(seen: Link) -> _State:
+    return seen.name, seen.blind, _not_pod(seen)
+
+
+def _not_pod(seen: Link) -> str | None:
+    try:
+        return pod_link.why_not(seen, _gateways)
+    except OSError:
+        return None  # Judged, as long as nothing says that it is none.
+
+
+def _gateways() -> frozenset[int]:
+    connection = netlink.Connection()
+    try:
+        return routes.gateways(connection)
+    finally:
+        connection.close()

@@ -5,7 +5,16 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from tracer.node import addresses, arptables, link, netlink, nftables, sysctl, traffic_control
+from tracer.node import (
+    addresses,
+    arptables,
+    link,
+    netlink,
+    nftables,
+    routes,
+    sysctl,
+    traffic_control,
+)
 from tracer.node.link import Link
 from tracer.node.netlink import Connection
 from tracer.node.refusals import Refusals
@@ -65,6 +74,10 @@ class Moment:
     @cached_property
     def owners(self) -> dict[str, int]:
         return addresses.owners(self.route)
+
+    @cached_property
+    def gateways(self) -> frozenset[int]:
+        return routes.gateways(self.route)
 
     @cached_property
     def proxied(self) -> set[tuple[int, str]]:

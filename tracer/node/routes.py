@@ -23,7 +23,8 @@ from tracer.route_types import route_type
 UNICAST = 1
 _RTMSG = struct.Struct("=BBBBBBBBI")
 _RTA_DST, _RTA_SRC, _RTA_IIF, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY = 1, 2, 3, 4, 5, 6
-_RTA_TABLE = 15
+_RTA_MULTIPATH, _RTA_TABLE, _RTA_VIA = 9, 15, 18
+_RTNEXTHOP = struct.Struct("=HBBi")  # length, flags, weight, index
 _RTM_F_LOOKUP_TABLE = 0x1000
 _MAIN, _LOCAL = 254, 255
 
@@ -113,6 +114,26 @@ def of_type(
             table=netlink.number(attributes.get(_RTA_TABLE)) or body[4],
             metric=netlink.number(attributes.get(_RTA_PRIORITY)) or 0,
         )
+
+
+def gateways(connection: Connection) -> frozenset[int]:
+    """The indexes of the interfaces by which a default route with a gateway leaves, of
+    whatever table. Raises OSError.
+    """
+    found = set()
+    question = _RTMSG.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, UNICAST, 0)
+    for body in connection.dump(netlink.RTM_GETROUTE, question):
+        if body[1] or body[7] != UNICAST:
+            continue
+        attributes = _attributes(body)
+        hops = [(netlink.number(attributes.get(_RTA_OIF)) or 0, attributes)]
+        rest = attributes.get(_RTA_MULTIPATH, b"")
+        while len(rest) >= _RTNEXTHOP.size:
+            length, _, _, index = _RTNEXTHOP.unpack_from(rest)
+            hops.append((index, netlink.attributes(rest[:length], _RTNEXTHOP.size)))
+            rest = rest[max(length, _RTNEXTHOP.size) :]
+        found |= {index for index, hop in hops if index and hop.keys() & {_RTA_GATEWAY, _RTA_VIA}}
+    return frozenset(found)
 
 
 def interface_name(index: int | None) -> str | None:

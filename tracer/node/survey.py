@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tracer.node import addresses, netns, routes
+from tracer.node import addresses, netns, pod_link, routes
 from tracer.node.link import Link
 from tracer.node.look import Look
 from tracer.node.moment import Moment
@@ -38,6 +38,7 @@ class Surveyed:
 class Survey:
     """``rp_filter_default`` is conf/default's. ``default_route``: a unicast one, in whatever
     table. ``ebpf``: Calico's eBPF dataplane is on this node. None: could not be read.
+    ``not_pods``: names of wanted ones that are no pod's link, and why; not looked at.
     """
 
     netns: int
@@ -46,6 +47,7 @@ class Survey:
     rp_filter_default: int | None
     default_route: bool | None
     ebpf: bool
+    not_pods: tuple[tuple[str, str], ...] = ()
 
 
 def survey(wanted: Callable[[str], bool], target_ip: str) -> Survey:
@@ -57,7 +59,9 @@ def survey(wanted: Callable[[str], bool], target_ip: str) -> Survey:
     inode = netns.own()
     with Moment() as moment:
         links = moment.read_links()
-        chosen = sorted((each for each in links.values() if wanted(each.name)), key=_by_name)
+        named = sorted((each for each in links.values() if wanted(each.name)), key=_by_name)
+        reasons = {each.ifindex: _why_not(moment, each) for each in named}
+        chosen = [each for each in named if reasons[each.ifindex] is None]
         ways = _Ways(moment)
         return Survey(
             netns=inode,
@@ -66,6 +70,7 @@ def survey(wanted: Callable[[str], bool], target_ip: str) -> Survey:
             rp_filter_default=_default_rp_filter(moment),
             default_route=ways.default,
             ebpf=any(link.name == _EBPF_DEVICE for link in links.values()),
+            not_pods=tuple((each.name, why) for each in named if (why := reasons[each.ifindex])),
         )
 
 
@@ -128,6 +133,13 @@ def _surveyed(moment: Moment, inode: int, link: Link, ways: _Ways, target_ip: st
         host_routes=tuple(ways.hosts.get(link.ifindex, ())),
         led_to=ways.lead_to(link.ifindex),
     )
+
+
+def _why_not(moment: Moment, link: Link) -> str | None:
+    try:
+        return pod_link.why_not(link, lambda: moment.gateways)
+    except OSError:
+        return None  # Judged: the look then says what could not be read.
 
 
 def _default_rp_filter(moment: Moment) -> int | None:

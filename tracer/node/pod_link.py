@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which interfaces are no pod's link: nothing is to be proxied on them, so none is judged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+
+from tracer.node.link import Link
+
+# Felix's name of a workload endpoint's: "cali" and 11 digits of a SHA-1.
+_CALICO = re.compile(r"cali[0-9a-f]{11}")
+
+
+def why_not(link: Link, gateways: Callable[[], Collection[int]]) -> str | None:
+    """None: it may be a pod's. ``gateways``: the indexes of the interfaces by which a default
+    route with a gateway leaves (:func:`tracer.node.routes.gateways`); only asked if it matters.
+    """
+    if _CALICO.fullmatch(link.name):
+        return None
+    if link.loopback:
+        return "it is the loopback"
+    if link.kind is None:
+        return "it is no virtual interface"
+    if link.ifindex in gateways():
+        return "a default route with a gateway leaves through it"
+    return None
