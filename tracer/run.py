@@ -221,6 +221,8 @@ class Live:
                 confidence=finding.confidence,
                 remedy=finding.remedy,
                 evidence=finding.evidence,
+                remedy_kind=finding.remedy_kind,
+                sender_ip=order.sender_ip,
             )
 
         return investigate

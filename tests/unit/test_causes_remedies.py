@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from looks import HEALTHY, LOCAL, TO_POD, UNICAST, WHOLE, refused
 
-from tracer.causes import CAUSES, establish
+from tracer.causes import CAUSES, Cause, establish, page
+from tracer.causes.remedy import Remedy
 from tracer.causes.seen import Seen
 from tracer.node import sysctl
 from tracer.node.look import Look
@@ -73,7 +74,6 @@ def test_names_in_sysctl_settings(interface: str, setting: str) -> None:
     assert sysctl.setting(interface, "proxy_arp", 1) == setting
 
 
-RULE = "Accept ARP of calic577831ffc7 before the rule that drops it."
 REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
 
 
@@ -127,8 +127,7 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
             "dropped_before_arp",
             {"dropped": "request", "drop_reason": "NETFILTER_DROP"},
             {"ingress": ("tc filter bpf pref 100", "nft netdev t c")},
-            f"{RULE}\nnft insert rule netdev t c "
-            "'iifname \"calic577831ffc7\" ether type arp accept'",
+            "nft insert rule netdev t c 'iifname \"calic577831ffc7\" ether type arp accept'",
         ),
         ("arp_disabled", {}, {}, "ip link set dev calic577831ffc7 arp on"),
         (
@@ -149,14 +148,14 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
             "filtered_in",
             {"dropped": "request", "dropped_in": "arp_rcv"},
             {"arp_input": ("nft arp t input", "arptables INPUT")},
-            f"{RULE}\nnft insert rule arp t input 'iifname \"calic577831ffc7\" accept'\n"
+            "nft insert rule arp t input 'iifname \"calic577831ffc7\" accept'\n"
             "arptables -I INPUT -i calic577831ffc7 -j ACCEPT",
         ),
         (
             "filtered_in",
             {},
             {"arp_input": ("nft arp a b", "nft arp c d"), "arp_input_drops": "nft arp c d"},
-            f"{RULE}\nnft insert rule arp c d 'iifname \"calic577831ffc7\" accept'",
+            "nft insert rule arp c d 'iifname \"calic577831ffc7\" accept'",
         ),
         (
             "filtered_in",
@@ -294,20 +293,19 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
             "filtered_out",
             {"dropped": "reply", "dropped_in": "arp_xmit"},
             {"arp_output": ("nft arp t out",), "egress": ("nft netdev t c",)},
-            f"{RULE}\nnft insert rule arp t out 'oifname \"calic577831ffc7\" accept'",
+            "nft insert rule arp t out 'oifname \"calic577831ffc7\" accept'",
         ),
         (
             "filtered_out",
             {"dropped": "reply", "dropped_in": "__dev_queue_xmit"},
             {"arp_output": ("nft arp t out",), "egress": ("nft netdev t c",)},
-            f"{RULE}\nnft insert rule netdev t c "
-            "'oifname \"calic577831ffc7\" ether type arp accept'",
+            "nft insert rule netdev t c 'oifname \"calic577831ffc7\" ether type arp accept'",
         ),
         (
             "filtered_out",
             {"dropped": "reply", "dropped_in": "arp_xmit"},
             {"arp_output": ("nft arp calico-arp out", "arptables OUTPUT")},
-            f"{RULE}\narptables -I OUTPUT -o calic577831ffc7 -j ACCEPT",
+            "arptables -I OUTPUT -o calic577831ffc7 -j ACCEPT",
         ),
         (
             "rate_limited",
@@ -394,3 +392,30 @@ def test_calicos_own_program_is_not_removed(word: str) -> None:
     look = replace(WHOLE, ingress=(f"{word} filter bpf pref 1 cali_entrypoint",))
     (cause,) = [cause for cause in CAUSES if cause.name == "dropped_before_arp"]
     assert " del " not in cause.remedy(look, Seen(dropped="request"))
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("ip link set dev cali1 up", "command"),
+        ("sysctl -w a=1\nsysctl -w b=1", "command"),
+        ("Leave it.", "advice"),
+        ("", "advice"),
+    ],
+)
+def test_a_command_is_what_can_be_pasted_as_it_is(text: str, kind: str) -> None:
+    assert Remedy.of(text) == Remedy(kind, text)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.name)
+def test_advice_has_no_line_to_paste(cause: Cause) -> None:
+    """Sentences alone, or commands alone."""
+    for _, lines in page.mends(cause):
+        assert len({line.endswith(".") for line in lines}) == 1
+        assert Remedy.of("\n".join(lines)).kind == ("advice" if lines[0][-1] == "." else "command")
+
+
+def test_the_finding_tells_which_it_is() -> None:
+    look = replace(HEALTHY, proxy_arp_interface=0)
+    assert establish(look, {}).remedy_kind == "command"
+    assert establish(replace(WHOLE, carrier=False, up=True), {}).remedy_kind == "advice"

@@ -25,6 +25,7 @@ from tracer.causes import (
     unknown,
 )
 from tracer.causes.cause import INFERRED, OBSERVED, Cause, Finding
+from tracer.causes.remedy import Remedy
 from tracer.causes.seen import Seen
 from tracer.events import Evidence
 from tracer.node.look import Look
@@ -111,7 +112,8 @@ def _finding(
     found = {**look.evidence(), **evidence, "because": because}
     if also:
         found["also"] = also
-    return Finding(cause.name, confidence, cause.remedy(look, seen), found)
+    mend = Remedy.of(cause.remedy(look, seen))
+    return Finding(cause.name, confidence, mend.text, found, mend.kind)
 
 
 __all__ = ["CAUSES", "INFERRED", "OBSERVED", "Cause", "Finding", "Seen", "establish"]

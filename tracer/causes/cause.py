@@ -61,12 +61,15 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``evidence`` is all that was seen and read, and under ``because`` what decided."""
+    """``evidence`` is all that was seen and read, and under ``because`` what decided.
+    ``remedy_kind``: ``command`` or ``advice`` (tracer/causes/remedy.py).
+    """
 
     reason: str
     confidence: str
     remedy: str
     evidence: Evidence
+    remedy_kind: str = "advice"
 
 
 def device(look: Look) -> str:

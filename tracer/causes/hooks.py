@@ -25,8 +25,7 @@ def netfilter(look: Look, names: Iterable[str], direction: str) -> str:
                 see(command(look, "nft -a list ruleset")),
             )
         )
-    lines = [command(look, _accept(name, look, direction)) for name in chains]
-    return "\n".join((f"Accept ARP of {look.interface} before the rule that drops it.", *lines))
+    return "\n".join(command(look, _accept(name, look, direction)) for name in chains)
 
 
 def _accept(name: str, look: Look, direction: str) -> str:
