@@ -24,7 +24,11 @@ class StartNotice:
 
 @dataclass(frozen=True, slots=True)
 class RequestNotice:
-    """One judged request. ``settled``: it was reported as deferred before."""
+    """One judged request. ``settled``: it was reported before, as deferred, or as unanswered
+    (``corrects``); it is no new one.
+
+    ``answered_by`` is None unless answered; ``answers``: so many came from different addresses.
+    """
 
     ts: int
     interface: str
@@ -39,11 +43,18 @@ class RequestNotice:
     latency_ns: int | None
     evidence: Evidence
     settled: bool
+    answered_by: str | None = None
+    answers: int = 1
+    corrects: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FlagNotice:
-    """``state`` is "raised" or "cleared"; ``since`` is the first unanswered request."""
+    """``state`` is "raised" or "cleared"; ``since`` is the first unanswered request.
+
+    ``sender_ip`` is "" for a state of the link. ``before_trace``: it was so already when
+    tracing began, at ``since``. ``remedy_kind`` is "command" or "advice".
+    """
 
     ts: int
     state: str
@@ -57,6 +68,9 @@ class FlagNotice:
     unanswered: int
     remedy: str
     evidence: Evidence
+    sender_ip: str = ""
+    remedy_kind: str = "advice"
+    before_trace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +87,16 @@ class NeighbourNotice:
 
 @dataclass(frozen=True, slots=True)
 class LostNotice:
+    """Since the last one: events lost, and runs of our programs that the kernel skipped."""
+
     ts: int
     count: int
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class StopNotice:
-    """requests = answered + unanswered + deferred + ignored, always."""
+    """requests = answered + unanswered + deferred + ignored, always: by the last verdict."""
 
     ts: int
     duration_s: float
@@ -90,6 +107,7 @@ class StopNotice:
     ignored: int
     flags_raised: int
     lost: int
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

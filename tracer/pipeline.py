@@ -46,7 +46,8 @@ class Pipeline:
             self._recording.flush()
 
     def feed(self, event: Event) -> None:
-        if self._left is not None and isinstance(event, Request) and not event.late:
+        new = isinstance(event, Request) and not (event.late or event.corrects)
+        if self._left is not None and new:
             if self._left == 0:
                 return
             self._left -= 1

@@ -57,6 +57,7 @@ class Live:
             lambda name: any(fnmatch.fnmatchcase(name, glob) for glob in options.globs)
         )
         self._expiry = Expiry()
+        self._skipped = 0
         self._gone: dict[tuple[int, int], int] = {}
         self._stack = ExitStack()
 
@@ -189,9 +190,11 @@ class Live:
             self._gone.clear()
 
     def _feed_lost(self, pipeline: Pipeline) -> bool:
-        lost = self.session.lost()
-        if lost:
-            pipeline.feed(Lost(time.time_ns(), lost))
+        lost, total = self.session.lost(), self.session.skipped()
+        # Less than before: a program that counted is detached.
+        skipped, self._skipped = max(0, total - self._skipped), max(total, self._skipped)
+        if lost or skipped:
+            pipeline.feed(Lost(time.time_ns(), lost, skipped))
         return bool(lost)
 
     def _counters(self) -> Counters:

@@ -49,6 +49,7 @@ CONTRACT = {
     "arpwhy_neighbour_transitions_total": ("counter", {"state"}),
     "arpwhy_neighbour_failures_total": ("counter", {"interface"}),
     "arpwhy_lost_events_total": ("counter", set()),
+    "arpwhy_skipped_runs_total": ("counter", set()),
     "arpwhy_build_info": ("gauge", {"version", "engine", "kernel"}),
 }
 
@@ -156,7 +157,7 @@ def test_numbers_are_those_of_the_state() -> None:
     node.pod(7, *[Verdict.ANSWERED] * 5, *[Verdict.UNANSWERED] * 3, name="cali7")
     node.feed(
         Neighbour(5, 1, 7, 1007, "cali7", SENDER, "probe", "failed", None),
-        Lost(6, 11),
+        Lost(6, 11, 4),
     )
     assert node.of("arpwhy_requests_total")["cali7", "answered"] == 5
     assert node.of("arpwhy_requests_total")["cali7", "unanswered"] == 3
@@ -165,6 +166,7 @@ def test_numbers_are_those_of_the_state() -> None:
     assert node.of("arpwhy_flagged_interfaces") == {(): 1}
     assert node.of("arpwhy_neighbour_failures_total") == {("cali7",): 1}
     assert node.of("arpwhy_lost_events_total") == {(): 11}
+    assert node.of("arpwhy_skipped_runs_total") == {(): 4}
     buckets = node.of("arpwhy_reply_latency_seconds_bucket")
     assert (buckets["1.6e-05",], buckets["6.4e-05",], buckets["+Inf",]) == (0, 5, 5)
     assert node.of("arpwhy_reply_latency_seconds_sum")[()] == pytest.approx(5 * 50e-6)

@@ -60,6 +60,9 @@ EVENTS: tuple[events.Event, ...] = (
     events.Counters(6, (COUNT, dataclasses.replace(COUNT, ifindex=8))),
     events.CauseFound(7, 3, 7, "169.254.1.1", "no_route", "inferred", "ip route add", {"e": -113}),
     events.LinkGone(8, 3, 7, "calic577831ffc7"),
+    events.NodeChanged(8),
+    events.Unjudged(8, "tap0", "10.77.0.1", 12),
+    events.Elsewhere(8, "calib", "46:a9:d3:46:96:82", 4),
     events.Tick(9),
     events.Stopped(10),
 )
@@ -106,9 +109,10 @@ def test_the_format_is_the_documented_one(tmp_path: Path) -> None:
     header, lost, request = msgpack.Unpacker(path.open("rb"))
     assert header == HEADER
     assert list(header) == ["format", "version", "arpwhy"]
-    assert lost == ["Lost", 5, 17]
+    assert lost == ["Lost", 5, 17, 0]
     assert request[0] == "Request"
-    assert request[9:] == ["unanswered", None, False, REQUEST.evidence]
+    assert request[9:13] == ["unanswered", None, False, REQUEST.evidence]
+    assert request[13:] == [None, 1, False]
 
 
 def test_any_mapping_is_evidence(tmp_path: Path) -> None:
@@ -278,8 +282,8 @@ def test_damage_in_the_middle_is_located(tmp_path: Path, bad: object, says: str)
 
 
 def test_fields_of_a_newer_minor_version_are_ignored(tmp_path: Path) -> None:
-    path = raw(tmp_path, HEADER, ["Lost", 1, 17, "new", {"newer": [1]}])
-    assert list(read(path)) == [events.Lost(1, 17)]
+    path = raw(tmp_path, HEADER, ["Lost", 1, 17, 3, "new", {"newer": [1]}])
+    assert list(read(path)) == [events.Lost(1, 17, 3)]
 
 
 def test_fields_an_older_version_did_not_have_get_their_default(tmp_path: Path) -> None:

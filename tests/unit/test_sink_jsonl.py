@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -45,6 +46,7 @@ REQUEST = RequestNotice(
     latency_ns=11_731,
     evidence={},
     settled=False,
+    answered_by="kernel",
 )
 FLAG = FlagNotice(
     ts=TS,
@@ -90,7 +92,7 @@ def parsed(notice: Line) -> dict[str, Any]:
             '"netns":4026531840,"sender_ip":"192.168.156.177",'
             '"sender_mac":"d2:0e:7c:61:4b:0d","target_ip":"169.254.1.1","verdict":"answered",'
             '"reason":null,"confidence":null,"latency_ns":11731,"evidence":{},"pod":null,'
-            '"settled":false}\n',
+            '"settled":false,"answered_by":"kernel","corrects":false}\n',
         ),
         (
             FLAG,
@@ -107,12 +109,12 @@ def parsed(notice: Line) -> dict[str, Any]:
             '"ip":"192.168.156.177","old_state":null,"new_state":"incomplete","mac":null,'
             '"ifindex":7,"netns":4026531840}\n',
         ),
-        (LostNotice(TS, 17), f'{{"type":"lost","ts":"{TIME}","count":17}}\n'),
+        (LostNotice(TS, 17, 3), f'{{"type":"lost","ts":"{TIME}","count":17,"skipped":3}}\n'),
         (
             STOP,
             f'{{"type":"stop","ts":"{TIME}","duration_s":12.345679,"requests":997,'
             '"answered":800,"unanswered":150,"deferred":3,"ignored":44,"flags_raised":1,'
-            '"lost":17}\n',
+            '"lost":17,"skipped":0}\n',
         ),
     ],
 )
@@ -208,3 +210,8 @@ def test_the_documentation_shows_every_object_with_its_fields_in_order() -> None
         section = DOCS.read_text().split(f"\n## `{kind}`\n")[1].split("\n## ")[0]
         for key in keys[2:]:
             assert f"`{key}`" in section, (kind, key)
+
+
+def test_two_answers_are_told() -> None:
+    assert "answers" not in parsed(REQUEST)
+    assert parsed(replace(REQUEST, answers=2))["answers"] == 2

@@ -303,3 +303,9 @@ def test_every_name_is_printable_and_one_line(name: str) -> None:
     assert text.count("\n") == 1
     assert text[:-1].isprintable()
     text.encode()
+
+
+def test_runs_that_the_kernel_skipped_are_told_without_a_lost_event() -> None:
+    line = TextSink().line(LostNotice(1, 0, 2))
+    assert "skipped 2 runs" in line
+    assert "lost" not in line

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -773,3 +774,42 @@ def test_the_state_has_no_clock_and_does_no_io() -> None:
                 assert name.split(".")[0] in allowed or name.startswith(
                     ("tracer.state", "tracer.events", "tracer.notices")
                 ), f"{path.name} imports {name}"
+
+
+# Answered after all
+
+
+def test_an_answer_that_corrects_is_no_new_request() -> None:
+    state = State()
+    notices = feed(state, req(1, U), replace(req(2, A), corrects=True, answered_by="userspace"))
+    request = notices[-1]
+    assert isinstance(request, RequestNotice)
+    assert (request.settled, request.corrects, request.answered_by) == (True, True, "userspace")
+    assert counts(state) == (1, 1, 0, 0, 0)
+    assert state.totals().corrected == 1
+    counted = state.counted()["cali7"]
+    assert (counted.answered, counted.unanswered) == (1, 1)  # a counter never falls
+
+
+def test_a_correction_whose_request_was_lost_counts_one_request() -> None:
+    state = State()
+    feed(state, replace(req(2, A), corrects=True))
+    assert counts(state) == (1, 1, 0, 0, 0)
+    snapshot = replace(row(answered=1, unanswered=1, last_answered=2), corrected=1)
+    feed(state, Counters(3, (snapshot,)))
+    assert counts(state) == (1, 1, 0, 0, 0)
+
+
+def test_a_snapshot_that_knew_of_a_correction_counts_it_once() -> None:
+    state = State()
+    snapshot = replace(row(answered=1, unanswered=1, last_answered=2), corrected=1)
+    feed(state, Counters(3, (snapshot,)))
+    feed(state, req(1, U), replace(req(2, A), corrects=True))
+    assert counts(state) == (1, 1, 0, 0, 0)
+    assert state.totals().corrected == 1
+
+
+def test_skipped_runs_are_told_and_add_up() -> None:
+    state = State()
+    assert feed(state, Lost(1, 0, 3), Lost(2, 5, 4)) == [LostNotice(1, 0, 3), LostNotice(2, 5, 4)]
+    assert (state.totals().lost, state.totals().skipped) == (5, 7)

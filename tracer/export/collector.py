@@ -161,6 +161,14 @@ def _lost(snapshot: Snapshot, pods: Pods) -> Metric:
     )
 
 
+def _skipped(snapshot: Snapshot, pods: Pods) -> Metric:
+    return CounterMetricFamily(
+        "arpwhy_skipped_runs",
+        "Runs of arpwhy's programs that the kernel skipped: requests may be missing.",
+        snapshot.totals.skipped,
+    )
+
+
 def _build(snapshot: Snapshot, pods: Pods) -> Metric:
     family = GaugeMetricFamily(
         "arpwhy_build_info",
@@ -182,5 +190,6 @@ FAMILIES: tuple[Callable[[Snapshot, Pods], Metric], ...] = (
     _transitions,
     _failures,
     _lost,
+    _skipped,
     _build,
 )

@@ -63,6 +63,10 @@ class Session:
         new, self._lost_before = total - self._lost_before, total
         return new
 
+    def skipped(self) -> int:
+        """Runs of our programs that the kernel left out, so far."""
+        return 0
+
     def uncounted(self) -> int:
         """Requests of interfaces for which the kernel's counts had no room."""
         return self._statistic("STATISTIC_UNCOUNTED")

@@ -62,7 +62,7 @@ class JsonSink:
         }
 
     def _request(self, notice: RequestNotice) -> dict[str, Any]:
-        return {
+        values: dict[str, Any] = {
             "type": "request",
             "ts": self._time(notice.ts),
             "interface": notice.interface,
@@ -78,7 +78,12 @@ class JsonSink:
             "evidence": _plain(notice.evidence),
             "pod": self._pod(notice.interface),
             "settled": notice.settled,
+            "answered_by": notice.answered_by,
+            "corrects": notice.corrects,
         }
+        if notice.answers > 1:
+            values["answers"] = notice.answers
+        return values
 
     def _flag(self, notice: FlagNotice) -> dict[str, Any]:
         return {
@@ -112,7 +117,12 @@ class JsonSink:
         }
 
     def _lost(self, notice: LostNotice) -> dict[str, Any]:
-        return {"type": "lost", "ts": self._time(notice.ts), "count": notice.count}
+        return {
+            "type": "lost",
+            "ts": self._time(notice.ts),
+            "count": notice.count,
+            "skipped": notice.skipped,
+        }
 
     def _stop(self, notice: StopNotice) -> dict[str, Any]:
         return {
@@ -126,6 +136,7 @@ class JsonSink:
             "ignored": notice.ignored,
             "flags_raised": notice.flags_raised,
             "lost": notice.lost,
+            "skipped": notice.skipped,
         }
 
 

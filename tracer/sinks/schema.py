@@ -61,6 +61,8 @@ _FIELDS: dict[str, dict[str, Schema]] = {
         "evidence": _EVIDENCE,
         "pod": _POD,
         "settled": {"type": "boolean"},
+        "answered_by": {"enum": ["kernel", "userspace", "bpf", None]},
+        "corrects": {"type": "boolean"},
     },
     "flag": {
         "state": {"enum": ["raised", "cleared"]},
@@ -81,7 +83,7 @@ _FIELDS: dict[str, dict[str, Schema]] = {
         "new_state": _STRING,
         "mac": _or_null(_MAC),
     },
-    "lost": {"count": _COUNT},
+    "lost": {"count": _COUNT, "skipped": _COUNT},
     "stop": {
         "duration_s": {"type": "number", "minimum": 0},
         "requests": _COUNT,
@@ -91,6 +93,7 @@ _FIELDS: dict[str, dict[str, Schema]] = {
         "ignored": _COUNT,
         "flags_raised": _COUNT,
         "lost": _COUNT,
+        "skipped": _COUNT,
     },
 }
 

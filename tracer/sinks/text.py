@@ -150,8 +150,17 @@ class TextSink:
         )
 
     def _lost(self, notice: LostNotice) -> str:
-        text = f"lost {_number(notice.count, 'event')}, not shown above; counts stay exact"
-        return f"{self._time(notice.ts)} {self._style(text, fg='yellow', bold=True)}\n"
+        texts = []
+        if notice.count:
+            events = _number(notice.count, "event")
+            texts.append(f"lost {events}, not shown above; counts stay exact")
+        if notice.skipped:
+            runs = _number(notice.skipped, "run")
+            texts.append(f"the kernel skipped {runs}: requests may be missing")
+        return "".join(
+            f"{self._time(notice.ts)} {self._style(text, fg='yellow', bold=True)}\n"
+            for text in texts
+        )
 
     def _stop(self, notice: StopNotice) -> str:
         flags = _number(notice.flags_raised, "flag") + " raised"

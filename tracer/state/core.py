@@ -124,10 +124,11 @@ class State:
         interface.last_seen_ts = max(interface.last_seen_ts, event.ts)
 
         if verdict is ANSWERED:
-            if event.late or event.ts <= tally.ahead_ts:
+            if event.late or event.corrects or event.ts <= tally.ahead_ts:
                 change = change_by(tally, event)
                 apply(tally, change)
                 apply(run.tally, change)
+                run.attribute(None, change.unanswered)
             else:  # The healthy case, which must be cheap.
                 tally.answered += 1
                 tally.counted.answered += 1
@@ -220,9 +221,10 @@ class State:
         )
 
     def _lost(self, event: Lost, out: list[Notice]) -> None:
-        if event.count > 0:
+        if event.count > 0 or event.skipped > 0:
             self._run.lost += event.count
-            out.append(LostNotice(event.ts, event.count))
+            self._run.skipped += event.skipped
+            out.append(LostNotice(event.ts, event.count, event.skipped))
 
     def _counters(self, event: Counters, out: list[Notice]) -> None:
         for row in event.interfaces:
@@ -304,12 +306,13 @@ class State:
             StopNotice(
                 ts=event.ts,
                 duration_s=(event.ts - started) / 1e9,
-                requests=tally.answered + tally.unanswered + tally.deferred + tally.ignored,
+                requests=tally.requests,
                 answered=tally.answered,
-                unanswered=tally.unanswered,
+                unanswered=tally.still_unanswered,
                 deferred=tally.deferred,
                 ignored=tally.ignored,
                 flags_raised=run.flags_raised,
                 lost=run.lost,
+                skipped=run.skipped,
             )
         )

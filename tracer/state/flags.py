@@ -315,7 +315,10 @@ def request_notice(event: Request, reason: str | None, confidence: str | None) -
         confidence,
         event.latency_ns,
         event.evidence,
-        event.late,
+        event.late or event.corrects,
+        event.answered_by,
+        event.answers,
+        event.corrects,
     )
 
 

@@ -97,7 +97,7 @@ class Interface:
             ifindex=self.ifindex,
             interface=self.name,
             answered=self.tally.answered,
-            unanswered=self.tally.unanswered,
+            unanswered=self.tally.still_unanswered,
             deferred=self.tally.deferred,
             ignored=self.tally.ignored,
             latency=self.latency.view(),

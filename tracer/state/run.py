@@ -21,6 +21,7 @@ class Run:
         "latency",
         "lost",
         "neighbour_transitions",
+        "skipped",
         "started_ts",
         "tally",
         "unanswered_by_reason",
@@ -33,6 +34,7 @@ class Run:
         self.tally = Tally()
         self.latency = Histogram()
         self.lost = 0
+        self.skipped = 0
         self.flags_raised = 0
         self.unattributed = 0
         self.unanswered_by_reason: dict[str, int] = {}
@@ -70,7 +72,7 @@ class Run:
     def view(self) -> Totals:
         return Totals(
             answered=self.tally.answered,
-            unanswered=self.tally.unanswered,
+            unanswered=self.tally.still_unanswered,
             deferred=self.tally.deferred,
             ignored=self.tally.ignored,
             lost=self.lost,
@@ -78,6 +80,8 @@ class Run:
             unattributed=self.unattributed,
             unanswered_by_reason=MappingProxyType(dict(self.unanswered_by_reason)),
             neighbour_transitions=MappingProxyType(dict(self.neighbour_transitions)),
+            corrected=self.tally.corrected,
+            skipped=self.skipped,
         )
 
     def _add(self, reason: str, count: int) -> None:

@@ -10,7 +10,10 @@ from tracer.state.names import Counted
 
 
 class Tally:
-    """requests = answered + unanswered + deferred + ignored; none is ever negative.
+    """requests = answered + unanswered - corrected + deferred + ignored; none is negative.
+
+    ``answered`` and ``unanswered`` never fall: a request that was answered after it had been
+    reported as unanswered is in both, and in ``corrected``.
 
     A snapshot of the kernel's counts may run ahead of the events still to be read.
     ``ahead_*`` is by how much it did: so many events up to the snapshot's time are
@@ -21,11 +24,13 @@ class Tally:
 
     __slots__ = (
         "ahead_answered",
+        "ahead_corrected",
         "ahead_deferrals",
         "ahead_ignored",
         "ahead_ts",
         "ahead_unanswered",
         "answered",
+        "corrected",
         "counted",
         "deferrals",
         "deferred",
@@ -37,35 +42,47 @@ class Tally:
         self.counted = Counted() if counted is None else counted
         self.answered = 0
         self.unanswered = 0
+        self.corrected = 0
         self.deferred = 0
         self.ignored = 0
         self.deferrals = 0
         self.ahead_ts = -1
         self.ahead_answered = 0
+        self.ahead_corrected = 0
         self.ahead_deferrals = 0
         self.ahead_unanswered = 0
         self.ahead_ignored = 0
+
+    @property
+    def still_unanswered(self) -> int:
+        """Those whose last verdict it is."""
+        return self.unanswered - self.corrected
+
+    @property
+    def requests(self) -> int:
+        return self.answered + self.still_unanswered + self.deferred + self.ignored
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """By how much the counts moved; the grand totals follow by the same."""
 
-    answered: int
-    unanswered: int
-    deferred: int
-    ignored: int
-    deferrals: int
+    answered: int = 0
+    unanswered: int = 0
+    deferred: int = 0
+    ignored: int = 0
+    deferrals: int = 0
+    corrected: int = 0
 
 
-NO_CHANGE = Change(0, 0, 0, 0, 0)
-ANSWERED = Change(1, 0, 0, 0, 0)
-UNANSWERED = Change(0, 1, 0, 0, 0)
-DEFERRED = Change(0, 0, 1, 0, 1)
-DEFERRED_ONCE = Change(0, 0, 0, 0, 1)
-IGNORED = Change(0, 0, 0, 1, 0)
-SETTLED_ANSWERED = Change(1, 0, -1, 0, 0)
-SETTLED_UNANSWERED = Change(0, 1, -1, 0, 0)
+NO_CHANGE = Change()
+ANSWERED = Change(answered=1)
+UNANSWERED = Change(unanswered=1)
+DEFERRED = Change(deferred=1, deferrals=1)
+DEFERRED_ONCE = Change(deferrals=1)
+IGNORED = Change(ignored=1)
+SETTLED_ANSWERED = Change(answered=1, deferred=-1)
+SETTLED_UNANSWERED = Change(unanswered=1, deferred=-1)
 
 
 def change_by(tally: Tally, event: Request) -> Change:
@@ -77,7 +94,9 @@ def change_by(tally: Tally, event: Request) -> Change:
     verdict = event.verdict
     settles = event.late and tally.deferred > 0
     known = event.ts <= tally.ahead_ts
-    if verdict is Verdict.ANSWERED:
+    if event.corrects:
+        change = _correction(tally, known)
+    elif verdict is Verdict.ANSWERED:
         change = SETTLED_ANSWERED if settles else ANSWERED
         if known and tally.ahead_answered:
             tally.ahead_answered -= 1
@@ -101,9 +120,23 @@ def change_by(tally: Tally, event: Request) -> Change:
     return change
 
 
+def _correction(tally: Tally, known: bool) -> Change:
+    """An answer to a request that was counted as unanswered, or whose event was lost."""
+    answered = corrected = 1
+    if known and tally.ahead_answered:
+        tally.ahead_answered -= 1
+        answered = 0
+    if known and tally.ahead_corrected:
+        tally.ahead_corrected -= 1
+        corrected = 0
+    missing = corrected if not tally.still_unanswered else 0
+    return Change(answered=answered, unanswered=missing, corrected=corrected)
+
+
 def apply(tally: Tally, change: Change) -> None:
     tally.answered += change.answered
     tally.unanswered += change.unanswered
+    tally.corrected += change.corrected
     tally.deferred += change.deferred
     tally.ignored += change.ignored
     tally.deferrals += change.deferrals
@@ -121,17 +154,19 @@ def take_over(tally: Tally, ts: int, row: InterfaceCount) -> Change:
     ``ts`` must not be earlier than the moment the kernel's counts were read.
     """
     change = Change(
-        max(0, row.answered - tally.answered),
-        max(0, row.unanswered - tally.unanswered),
-        row.deferred - tally.deferred,
-        max(0, row.ignored - tally.ignored),
-        max(0, row.deferrals - tally.deferrals),
+        answered=max(0, row.answered - tally.answered),
+        unanswered=max(0, row.unanswered - tally.unanswered),
+        deferred=row.deferred - tally.deferred,
+        ignored=max(0, row.ignored - tally.ignored),
+        deferrals=max(0, row.deferrals - tally.deferrals),
+        corrected=max(0, row.corrected - tally.corrected),
     )
     apply(tally, change)
     # Added, not set: what an earlier snapshot ran ahead by may still be unread.
     tally.ahead_ts = ts
     tally.ahead_answered += change.answered
     tally.ahead_unanswered += change.unanswered
+    tally.ahead_corrected += change.corrected
     tally.ahead_ignored += change.ignored
     tally.ahead_deferrals += change.deferrals
     return change

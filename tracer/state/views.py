@@ -95,8 +95,9 @@ class CountedView:
 class Totals:
     """Of the whole run, interfaces that are gone included.
 
-    ``unanswered`` = the sum of ``unanswered_by_reason`` + ``unattributed``, always;
-    the latter are those whose cause is still being looked up.
+    ``unanswered`` + ``corrected`` = the sum of ``unanswered_by_reason`` + ``unattributed``,
+    always; the latter are those whose cause is still being looked up. ``corrected`` were
+    answered after they had been reported as unanswered. ``skipped``: runs of our programs.
     """
 
     answered: int
@@ -108,6 +109,8 @@ class Totals:
     unattributed: int
     unanswered_by_reason: Mapping[str, int]
     neighbour_transitions: Mapping[str, int]  # by the state that was entered
+    corrected: int = 0
+    skipped: int = 0
 
     @property
     def requests(self) -> int:
