@@ -10,12 +10,18 @@
 #ifndef ARPWHY_CLOSER_H
 #define ARPWHY_CLOSER_H
 
-#include "freed.h"
-#include "judge.h"
+#include "drop.h"
 
 #ifdef ARPWHY_CLOSER
 
 #define DST_NOREF 1ul /* include/linux/skbuff.h, SKB_DST_NOREF */
+
+/* Its fate is known: nothing that comes later is about it. */
+static __always_inline int is_done(struct slot *slot)
+{
+	return slot->trail.known & KNOWN_ROUTE || slot->trail.taken_in ||
+	       slot->rq.dropped || slot->hopeless || slot->moved;
+}
 
 /* fib_table_lookup(table, flow, next hop, error): net/ipv4/fib_trie.c */
 RAW_TRACEPOINT_PROBE(fib_table_lookup)
@@ -27,9 +33,9 @@ RAW_TRACEPOINT_PROBE(fib_table_lookup)
 	__be32 source = 0, target = 0;
 	struct trail *trail;
 	struct slot *slot;
-	u32 i, out = 0;
+	u32 i, out = 0, open;
 
-	if (!round || !round->open)
+	if (!round || !open_slots(round))
 		return 0;
 	READ(source, flow->saddr);
 	READ(target, flow->daddr);
@@ -37,15 +43,20 @@ RAW_TRACEPOINT_PROBE(fib_table_lookup)
 		READ(dev, hop->nhc_dev);
 		READ(out, dev->ifindex);
 	}
-	/* The oldest that arp_process is not done with. */
+	open = open_slots(round);
+	/*
+	 * The oldest that arp_process is not done with; or the newest, which it
+	 * is at, where what came to an end is known.
+	 */
 	for (i = 0; i < SLOTS; i++) {
-		if (i >= round->open)
+		if (i >= open)
 			break;
-		slot = slot_at(round, i);
+		slot = slot_at(round, ARP_IN_COMES_LATE ? open - 1 - i : i);
 		if (!slot)
 			break;
 		trail = &slot->trail;
-		if (trail->known & KNOWN_ROUTE)
+		if (is_done(slot) ||
+		    (REACHED_IS_SEEN(slot->rq.netns) && !IS_IN_ARP(slot)))
 			continue;
 		/* Of several tables the last one asked decides. */
 		if (slot->rq.target_ip == target &&
@@ -92,26 +103,37 @@ static __always_inline void note_route(struct trail *trail, struct sk_buff *skb)
 
 /* What a tc action steals or redirects on its way out is consumed, too. */
 static __always_inline void note_reply(struct round *round, struct sk_buff *skb,
-				       struct net_device *dev, u8 in)
+				       struct net_device *dev,
+				       struct arp_packet *arp, u8 in)
 {
-	struct arp_packet arp = {};
 	struct slot *slot;
 
-	if (in != IN___DEV_QUEUE_XMIT ||
-	    !read_arp(skb, network_header(skb), &arp) || arp.op != OP_REPLY)
+	if (in != IN___DEV_QUEUE_XMIT)
 		return;
-	slot = asked_by(round, (u64)skb, (u64)dev, &arp);
+	slot = asked_by(round, (u64)skb, (u64)dev, arp);
 	if (slot && !slot->reply)
 		slot->trail.taken_in = in;
+}
+
+/*
+ * For where the stack cannot be read. arp_rcv works on a copy if a packet
+ * socket comes after it.
+ */
+static __always_inline int was_in_arp_process(struct slot *slot,
+					      struct sk_buff *skb)
+{
+	if (slot->processed || slot->trail.known & KNOWN_TARGET)
+		return 1;
+	return ARP_IN_COMES_LATE ? slot->skb != (u64)skb : slot->reached;
 }
 
 RAW_TRACEPOINT_PROBE(consume_skb)
 {
 	struct sk_buff *skb = (struct sk_buff *)ctx->args[0];
-	struct round *round;
-	unsigned char *head = 0;
 	struct net_device *dev = 0;
-	void *destructor = 0;
+	struct arp_packet arp = {};
+	unsigned char *head = 0;
+	struct round *round;
 	struct trail *trail;
 	struct slot *slot;
 	u8 in;
@@ -119,27 +141,31 @@ RAW_TRACEPOINT_PROBE(consume_skb)
 	if (!is_arp(skb))
 		return 0;
 	round = this_round();
-	if (!round || !round->open)
+	if (!round || !open_slots(round))
 		return 0;
-	READ(destructor, skb->destructor);
-	if (destructor == (void *)SOCK_RFREE)
-		return 0;
-	READ(head, skb->head);
 	READ(dev, skb->dev);
+	if (!dev || !read_arp(skb, network_header(skb), &arp) ||
+	    is_socket_copy(skb, dev))
+		return 0;
 	in = freed_in(ctx);
-	slot = slot_of(round, (u64)skb, (u64)head);
-	if (!slot)
-		note_reply(round, skb, dev, in);
-	if (!slot || slot->rq.dropped)
+	if (arp.op == OP_REPLY) {
+		note_reply(round, skb, dev, &arp, in);
+		return 0;
+	}
+	READ(head, skb->head);
+	slot = slot_of(round, (u64)skb, (u64)head, 0, &arp);
+	if (!slot || slot->reply || is_done(slot))
 		return 0;
 	trail = &slot->trail;
-	/* An rx handler, a bridge's say, has made it another device's. */
-	if ((u64)dev != slot->rq.device)
-		trail->taken_in = IN___NETIF_RECEIVE_SKB_CORE;
-	else if (in == IN_ARP_PROCESS ||
-		 (in == IN_UNKNOWN &&
-		  (slot->processed || trail->known & KNOWN_TARGET)))
+	if (in == IN_UNKNOWN && was_in_arp_process(slot, skb))
+		in = IN_ARP_PROCESS;
+	if (in == IN_ARP_PROCESS)
 		note_route(trail, skb);
+	else if (slot->reached)
+		return 0;
+	/* An rx handler, a bridge's say, has made it another device's. */
+	else if ((u64)dev != slot->rq.device)
+		trail->taken_in = IN___NETIF_RECEIVE_SKB_CORE;
 	else if (in == IN_DO_XDP_GENERIC || in == IN___NETIF_RECEIVE_SKB_CORE)
 		trail->taken_in = in;
 	return 0;

@@ -30,6 +30,13 @@ enum late {
 	LATE_NOT = 0,
 	LATE_SEEN = 1,
 	LATE_GIVEN_UP = 2, /* neither reply nor refusal was seen in time */
+	LATE_CORRECTS = 3, /* it had been told, and counted, as unanswered */
+};
+
+enum answered_by {
+	BY_KERNEL = 0,
+	BY_USERSPACE = 1, /* a program's packet socket */
+	BY_BPF = 2,	  /* it turned the request itself into the reply */
 };
 
 /*
@@ -87,10 +94,11 @@ struct request_event {
 	__be32 sender_ip;
 	__be32 target_ip;
 	u8 sender_mac[6];
-	u8 verdict; /* enum verdict */
-	u8 dropped; /* enum dropped */
-	u8 late;    /* enum late */
-	u8 pad[7];
+	u8 verdict;	/* enum verdict */
+	u8 dropped;	/* enum dropped */
+	u8 late;	/* enum late */
+	u8 answered_by; /* enum answered_by */
+	u8 pad[6];
 	char interface[16];
 };
 
@@ -127,10 +135,13 @@ struct trail {
 	__be16 protocol;
 	u8 hardware_len;
 	u8 protocol_len;
-	u8 pkt_type; /* PACKET_* */
-	u8 freed_in; /* enum freed_in: of what was dropped */
-	u8 taken_in; /* enum freed_in: where it was consumed before ARP */
-	u8 asked;    /* enum asked */
+	u8 pkt_type;   /* PACKET_* */
+	u8 freed_in;   /* enum freed_in: of what was dropped */
+	u8 taken_in;   /* enum freed_in: where it was consumed before ARP */
+	u8 asked;      /* enum asked */
+	u8 redirected; /* by tc, to another device's queue */
+	u8 pad[3];
+	char dropped_on[16]; /* that device, if it was dropped there */
 };
 
 struct neighbour_event {
@@ -156,19 +167,30 @@ struct count_key {
 struct count {
 	u64 requests[4]; /* by enum verdict; a deferred one twice in the end */
 	u64 settled;	 /* of the deferred ones: answered or refused since */
+	u64 corrected;	 /* answered, after they were counted as unanswered */
 	u64 last_ts[4];	 /* by enum verdict; CLOCK_MONOTONIC, ns */
 	__be32 unanswered_sender_ip; /* of the last one unanswered */
 	__be32 unanswered_target_ip;
 	char interface[16];
 };
 
-/* What a CPU is at. */
+/*
+ * What a CPU is at. Slots from begin on, up to end, are in use: what opens one
+ * counts end, what settles one counts begin, so that neither is disturbed by
+ * the other in the middle of it.
+ */
 struct round {
-	u32 first; /* the oldest slot in use */
-	u32 open;  /* slots in use */
-	u32 keep;  /* of them, the newest: not to be settled yet */
-	u32 aside; /* the slot aside is in use */
-	u64 turn;  /* slots settled so far: tells a round that stands still */
+	u32 begin;
+	u32 end;
+	u32 keep;   /* of them, the newest: not to be settled yet */
+	u32 aside;  /* the slot aside is in use */
+	u64 busy;   /* what is aside is being settled: it may be interrupted */
+	u64 unread; /* a packet whose ARP header cannot be read where it is */
+	u64 unread_ts;
+	u64 stray_ts;		/* when a reply to it left; 0: none did */
+	__be32 stray_sender_ip; /* the request's */
+	__be32 stray_target_ip;
+	u64 turn; /* slots settled so far: tells a round that stands still */
 };
 
 /* Who asks for whom: requests that are alike in it share a queue. */
@@ -181,6 +203,33 @@ struct exchange {
 struct queue {
 	u32 first;
 	u32 next;
+};
+
+/* One of them, waiting. */
+struct place {
+	u64 device; /* of its exchange */
+	__be32 sender_ip;
+	__be32 target_ip;
+	u64 at; /* of queue's count */
+};
+
+/* Requests for addresses that are not to be judged. */
+struct other_target {
+	u64 device;
+	__be32 target_ip;
+	u32 netns;
+};
+
+/* IP frames for a MAC address that is not the interface's. */
+struct other_mac {
+	u64 device;
+	u8 mac[6];
+	u8 pad[2];
+};
+
+struct remark {
+	u64 count;
+	char interface[16];
 };
 
 #endif

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The ARP path by BPF trampolines: the cheapest that the kernel offers. */
 #include "path.h"
-#include "drop.h"
 #include "closer.h"
 #include "neighbour.h"
 
@@ -12,8 +11,7 @@ KFUNC_PROBE(arp_rcv, struct sk_buff *skb)
 
 KRETFUNC_PROBE(arp_rcv, struct sk_buff *skb)
 {
-	round_over();
-	return 0;
+	return on_return();
 }
 
 KFUNC_PROBE(arp_process, struct net *net, struct sock *sk, struct sk_buff *skb)
@@ -23,8 +21,7 @@ KFUNC_PROBE(arp_process, struct net *net, struct sock *sk, struct sk_buff *skb)
 
 KRETFUNC_PROBE(arp_process, struct net *net)
 {
-	round_over();
-	return 0;
+	return on_return();
 }
 
 KFUNC_PROBE(arp_ignore, struct in_device *in_dev)

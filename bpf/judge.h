@@ -21,18 +21,21 @@ struct slot {
 	u64 head; /* the packet's memory, which clones share */
 	u64 reply;
 	u64 reply_ts;
+	u8 reached;   /* it was seen to come to the ARP layer */
 	u8 processed; /* arp_process was seen to begin */
 	u8 queued;    /* pneigh_enqueue was seen to take it */
-	u8 pad[6];
-};
-
-struct place {
-	struct exchange exchange;
-	u64 at;
+	u8 hopeless;  /* arp_rcv refuses it for what stands in it */
+	u8 moved;     /* to another device, or queue: judged there */
+	u8 copy_dropped;
+	u8 pad[2];
 };
 
 #define SETTLED_AT_ONCE 4
 #define NOT_SEEN_YET	~0ull /* no reply's address */
+/* In a device's address, which is even. */
+#define WAITS_FOR_PROGRAM 1ull
+/* How long a program that answered is waited for when the kernel refuses. */
+#define PROGRAM_REMEMBERED 60000000000ull
 
 BPF_RINGBUF_OUTPUT(events, RING_PAGES);
 BPF_PERCPU_ARRAY(statistics, u64, 2);
@@ -41,7 +44,21 @@ BPF_PERCPU_ARRAY(rounds, struct round, 1);
 BPF_PERCPU_ARRAY(slots, struct slot, SLOTS);
 /* For what is settled outside a round, perhaps with one under way. */
 BPF_PERCPU_ARRAY(aside, struct slot, 1);
-/* What waits in the kernel's proxy queue, oldest first. */
+/* Refused, newest of its kind: a program may answer it yet. */
+BPF_TABLE("lru_hash", struct exchange, struct request_event, refused, 1024);
+/* When a program answered a request that was not settled then. */
+BPF_TABLE("lru_hash", struct exchange, u64, early_answers, 1024);
+/* Who is answered by programs, and when that was last seen. */
+BPF_TABLE("lru_hash", struct other_target, u64, answering, 1024);
+/* Requests that wait in the queue of another device, and when they came. */
+BPF_TABLE("lru_hash", u64, u64, away, 4096);
+/* For remarks, not verdicts. */
+BPF_TABLE("lru_hash", struct other_target, struct remark, unjudged, 1024);
+BPF_TABLE("lru_hash", struct other_mac, struct remark, elsewhere, 1024);
+/*
+ * What waits, oldest first: in the kernel's proxy queue, or (by
+ * WAITS_FOR_PROGRAM in its device) for a program that is known to answer.
+ */
 BPF_TABLE("lru_hash", struct exchange, struct queue, deferred, 4096);
 BPF_TABLE("lru_hash", struct place, struct request_event, waiting, 4096);
 
@@ -50,6 +67,13 @@ static __always_inline struct round *this_round(void)
 	u32 zero = 0;
 
 	return rounds.lookup(&zero);
+}
+
+static __always_inline u32 open_slots(struct round *round)
+{
+	u32 open = round->end - round->begin;
+
+	return open > SLOTS ? 0 : open;
 }
 
 static __always_inline void add_statistic(u32 which)
@@ -76,7 +100,9 @@ static __always_inline void add_count(struct request_event *rq)
 		return;
 	}
 	__sync_fetch_and_add(&count->requests[verdict], 1);
-	if (rq->late)
+	if (rq->late == LATE_CORRECTS)
+		__sync_fetch_and_add(&count->corrected, 1);
+	else if (rq->late)
 		__sync_fetch_and_add(&count->settled, 1);
 	count->last_ts[verdict] = rq->ts;
 	if (verdict == VERDICT_UNANSWERED) {
@@ -98,15 +124,28 @@ static __always_inline struct exchange exchange_of(struct request_event *rq)
 	return exchange;
 }
 
+static __always_inline struct place place_of(struct exchange *exchange, u64 at)
+{
+	struct place place = {
+		.device = exchange->device,
+		.sender_ip = exchange->sender_ip,
+		.target_ip = exchange->target_ip,
+		.at = at,
+	};
+
+	return place;
+}
+
 static __always_inline void defer(struct request_event *rq)
 {
-	struct place place = {.exchange = exchange_of(rq)};
+	struct exchange exchange = exchange_of(rq);
 	struct queue empty = {}, *queue;
+	struct place place;
 
-	queue = deferred.lookup_or_try_init(&place.exchange, &empty);
+	queue = deferred.lookup_or_try_init(&exchange, &empty);
 	if (!queue)
 		return;
-	place.at = queue->next;
+	place = place_of(&exchange, queue->next);
 	waiting.update(&place, rq);
 	__sync_fetch_and_add(&queue->next, 1);
 }
@@ -122,14 +161,15 @@ static __always_inline int is_deferred(struct request_event *rq)
 /* The oldest of its kind leaves the queue; gives when it came, 0: not known. */
 static __always_inline u64 undefer(struct request_event *rq)
 {
-	struct place place = {.exchange = exchange_of(rq)};
-	struct queue *queue = deferred.lookup(&place.exchange);
+	struct exchange exchange = exchange_of(rq);
+	struct queue *queue = deferred.lookup(&exchange);
 	struct request_event *asked;
+	struct place place;
 	u64 ts = 0;
 
 	if (!queue)
 		return 0;
-	place.at = queue->first;
+	place = place_of(&exchange, queue->first);
 	__sync_fetch_and_add(&queue->first, 1);
 	asked = waiting.lookup(&place);
 	if (asked)
@@ -138,24 +178,97 @@ static __always_inline u64 undefer(struct request_event *rq)
 	return ts;
 }
 
+/* It was seen to come in, and not to reach ARP, though nothing dropped it. */
+static __always_inline void note_taken(struct slot *slot);
+
 /* Did pneigh_enqueue take the request? Each engine has its way to know. */
 static __always_inline int is_queued(struct slot *slot);
+
+static __always_inline struct other_target whose(struct request_event *rq)
+{
+	struct other_target whose = {
+		.device = rq->device & ~WAITS_FOR_PROGRAM,
+		.target_ip = rq->target_ip,
+		.netns = rq->netns,
+	};
+
+	return whose;
+}
+
+/*
+ * The kernel refused the request. Has a program answered it, or will it? Gives
+ * 1 if that is still to be seen.
+ */
+static __always_inline int left_to_program(struct slot *slot)
+{
+	struct request_event *rq = &slot->rq;
+	struct exchange exchange = exchange_of(rq);
+	struct other_target key = whose(rq);
+	u64 *answered = early_answers.lookup(&exchange);
+
+	if (answered && *answered >= rq->ts) {
+		rq->answered_by = BY_USERSPACE;
+		rq->verdict = VERDICT_ANSWERED;
+		rq->latency_ns = *answered - rq->ts;
+		answering.update(&key, answered);
+		early_answers.delete(&exchange);
+		return 0;
+	}
+	answered = answering.lookup(&key);
+	if (!answered || bpf_ktime_get_ns() - *answered > PROGRAM_REMEMBERED) {
+		refused.update(&exchange, rq);
+		return 0;
+	}
+	rq->device |= WAITS_FOR_PROGRAM;
+	defer(rq);
+	return 1;
+}
+
+/* What waited has come to its end; gives when it had come, 0: not known. */
+static __always_inline u64 has_waited(struct slot *slot)
+{
+	struct request_event *rq = &slot->rq;
+	u64 came = undefer(rq);
+	struct other_target key;
+
+	if (!(rq->device & WAITS_FOR_PROGRAM)) {
+		rq->ts = slot->reply ? slot->reply_ts : rq->ts;
+		return came;
+	}
+	/* Nothing was told of it before: it is no late one. */
+	rq->device &= ~WAITS_FOR_PROGRAM;
+	rq->ts = came ?: rq->ts;
+	rq->late = LATE_NOT;
+	if (!slot->reply) {
+		key = whose(rq);
+		answering.delete(&key);
+	}
+	return came;
+}
 
 static __always_inline void settle(struct slot *slot)
 {
 	struct request_event *rq = &slot->rq;
 	u64 came = rq->ts;
+	u8 late = rq->late;
+	struct other_target key;
 	long lost;
 
-	if (rq->late) {
-		came = undefer(rq);
-		rq->ts = slot->reply ? slot->reply_ts : rq->ts;
+	if (slot->moved)
+		return;
+	if (late == LATE_CORRECTS)
+		rq->ts = slot->reply_ts;
+	else if (late)
+		came = has_waited(slot);
+	if (slot->reply && rq->answered_by == BY_USERSPACE) {
+		key = whose(rq);
+		answering.update(&key, &slot->reply_ts);
 	}
 	if (!rq->sender_ip || rq->sender_ip == rq->target_ip)
 		rq->verdict = VERDICT_IGNORED;
 	else if (slot->reply && rq->dropped != DROPPED_REPLY)
 		rq->verdict = VERDICT_ANSWERED;
-	else if (!slot->reply && !rq->late && !rq->dropped && is_queued(slot))
+	else if (!slot->reply && !late && !rq->dropped && is_queued(slot))
 		rq->verdict = VERDICT_DEFERRED;
 	else
 		rq->verdict = VERDICT_UNANSWERED;
@@ -163,9 +276,12 @@ static __always_inline void settle(struct slot *slot)
 		rq->latency_ns = slot->reply_ts - came;
 	if (rq->verdict == VERDICT_DEFERRED)
 		defer(rq);
+	if (rq->verdict == VERDICT_UNANSWERED && !late && left_to_program(slot))
+		return;
 	add_count(rq);
 	if (rq->verdict == VERDICT_UNANSWERED) {
 		note_conf(&slot->trail, rq);
+		note_taken(slot);
 		lost = events.ringbuf_output(
 			rq, sizeof(slot->rq) + sizeof(slot->trail), 0);
 	} else {
@@ -178,7 +294,7 @@ static __always_inline void settle(struct slot *slot)
 /* The slot that was opened @nth, of those in use. */
 static __always_inline struct slot *slot_at(struct round *round, u32 nth)
 {
-	u32 at = (round->first + nth) & (SLOTS - 1);
+	u32 at = (round->begin + nth) & (SLOTS - 1);
 
 	return slots.lookup(&at);
 }
@@ -199,29 +315,63 @@ static __always_inline int round_over(void)
 		if (round->aside) {
 			round->aside = 0;
 			slot = aside.lookup(&zero);
-		} else if (round->open > round->keep) {
+			if (slot)
+				settle(slot);
+		} else if (open_slots(round) > round->keep) {
 			slot = slot_at(round, 0);
-			round->first++;
-			round->open--;
+			if (slot)
+				settle(slot);
+			round->begin++;
 		} else {
 			break;
 		}
-		if (!slot)
-			break;
-		settle(slot);
 		round->turn++;
 	}
-	if (round->open > round->keep)
+	if (open_slots(round) > round->keep)
 		return 1;
 	round->keep = 0;
+	round->busy = 0;
 	return 0;
+}
+
+/*
+ * The slot aside, emptied; 0 if a settling was interrupted just now. It is to
+ * be settled, by itself, or given back.
+ */
+static __always_inline struct slot *take_aside(struct round *round)
+{
+	struct slot *slot;
+	u32 zero = 0;
+
+	slot = aside.lookup(&zero);
+	if (!slot)
+		return 0;
+	if (round->busy) {
+		add_statistic(STATISTIC_LOST);
+		return 0;
+	}
+	round->busy = 1;
+	__builtin_memset(slot, 0, sizeof(*slot));
+	return slot;
+}
+
+static __always_inline void give_aside_back(struct round *round)
+{
+	round->busy = 0;
 }
 
 /* The slot aside is to be settled now, and nothing of a round under way. */
 static __always_inline void settle_only_aside(struct round *round)
 {
 	round->aside = 1;
-	round->keep = round->open;
+	round->keep = open_slots(round);
+}
+
+static __always_inline int is_hopeless(struct trail *trail)
+{
+	return trail->pkt_type == PACKET_OTHERHOST ||
+	       trail->pkt_type == PACKET_LOOPBACK ||
+	       trail->device_flags & IFF_NOARP || trail->known & KNOWN_HEADER;
 }
 
 /* Fills the slot if this is a request to judge. */
@@ -243,7 +393,29 @@ static __always_inline int fill(struct slot *slot, struct sk_buff *skb,
 	slot->skb = (u64)skb;
 	READ(slot->head, skb->head);
 	note_packet(&slot->trail, skb, dev, arp);
+	slot->hopeless = is_hopeless(&slot->trail);
 	return 1;
+}
+
+/* Opens a slot, if this is a request to judge. */
+static __always_inline struct slot *
+open_slot(struct round *round, struct sk_buff *skb, struct arp_packet *arp)
+{
+	struct net_device *dev = 0;
+	u32 open = open_slots(round);
+	struct slot *slot;
+
+	READ(dev, skb->dev);
+	slot = slot_at(round, open);
+	if (open >= SLOTS) {
+		if (arp->op == OP_REQUEST && TARGET_TRACED(arp->target_ip))
+			add_statistic(STATISTIC_LOST);
+		return 0;
+	}
+	if (!slot || !fill(slot, skb, dev, arp))
+		return 0;
+	round->end = round->begin + open + 1;
+	return slot;
 }
 
 /* A request has come in; its ARP header is at @at. */
@@ -251,40 +423,71 @@ static __always_inline struct slot *request_seen(struct round *round,
 						 struct sk_buff *skb, void *at)
 {
 	struct arp_packet arp = {};
-	struct net_device *dev = 0;
-	struct slot *slot;
 
-	if (round->open >= SLOTS) {
-		add_statistic(STATISTIC_LOST);
-		return 0;
-	}
-	if (!read_arp(skb, at, &arp))
-		return 0;
-	READ(dev, skb->dev);
-	slot = slot_at(round, round->open);
-	if (!slot || !fill(slot, skb, dev, &arp))
-		return 0;
-	round->open++;
-	return slot;
+	return read_arp(skb, at, &arp) ? open_slot(round, skb, &arp) : 0;
 }
 
-/* The newest first: an address that was freed may be another request's now. */
-static __always_inline struct slot *slot_of(struct round *round, u64 skb,
-					    u64 head)
+/* A request for an address that is not to be judged: not for one's own. */
+static __always_inline void count_unjudged(struct sk_buff *skb,
+					   struct arp_packet *arp)
 {
+	struct request_event where = {};
+	struct net_device *dev = 0;
+	struct remark none = {}, *remark;
+	struct other_target key;
+
+	if (arp->op != OP_REQUEST || TARGET_TRACED(arp->target_ip) ||
+	    !arp->sender_ip || arp->sender_ip == arp->target_ip)
+		return;
+	READ(dev, skb->dev);
+	if (!device_traced(dev, &where))
+		return;
+	where.target_ip = arp->target_ip;
+	key = whose(&where);
+	__builtin_memcpy(none.interface, where.interface, 16);
+	remark = unjudged.lookup_or_try_init(&key, &none);
+	if (remark)
+		__sync_fetch_and_add(&remark->count, 1);
+}
+
+static __always_inline int asks_as(struct slot *slot, struct arp_packet *arp)
+{
+	return slot->rq.sender_ip == arp->sender_ip &&
+	       slot->rq.target_ip == arp->target_ip;
+}
+
+/*
+ * The request that this packet is, by its address, or else by its memory, which
+ * its copies share, or else (of @dev) one like it that has not reached ARP. The
+ * newest first, and never without its content: what was freed may be another
+ * packet's now.
+ */
+static __always_inline struct slot *slot_of(struct round *round, u64 skb,
+					    u64 head, struct net_device *dev,
+					    struct arp_packet *arp)
+{
+	u32 i, copy = SLOTS, like = SLOTS, open = open_slots(round);
 	struct slot *slot;
-	u32 i;
 
 	for (i = 0; i < SLOTS; i++) {
-		if (i >= round->open)
+		if (i >= open)
 			break;
-		slot = slot_at(round, round->open - 1 - i);
+		slot = slot_at(round, open - 1 - i);
 		if (!slot)
 			break;
-		if (slot->skb == skb || slot->head == head)
+		if (slot->moved || !asks_as(slot, arp))
+			continue;
+		if (slot->skb == skb)
 			return slot;
+		if (slot->head == head && copy == SLOTS)
+			copy = open - 1 - i;
+		if (!slot->reached && slot->rq.device == (u64)dev &&
+		    like == SLOTS)
+			like = open - 1 - i;
 	}
-	return 0;
+	if (copy == SLOTS)
+		copy = like;
+	return copy == SLOTS ? 0 : slot_at(round, copy);
 }
 
 /* Is this packet the reply to the slot's request? */
@@ -296,29 +499,37 @@ static __always_inline int replies(struct slot *slot, struct arp_packet *arp)
 
 /*
  * The open request that this reply answers: the one it was seen to answer (the
- * newest: memory is used again), or else the oldest that is still without one.
- * A reply that was seen to leave may belong to the pod's device by now.
+ * newest: memory is used again), or else, of those still without one, the
+ * newest that arp_rcv may be at, or else the oldest. What arp_rcv refuses for
+ * what stands in it, or what was dropped, gets none. A reply that was seen to
+ * leave may belong to the pod's device by now.
  */
 static __always_inline struct slot *asked_by(struct round *round, u64 reply,
 					     u64 device, struct arp_packet *arp)
 {
-	u32 i, nth, oldest = SLOTS;
+	u32 i, nth, oldest = SLOTS, in_arp = SLOTS, open = open_slots(round);
 	struct slot *slot;
 
 	for (i = 0; i < SLOTS; i++) {
-		if (i >= round->open)
+		if (i >= open)
 			break;
-		nth = round->open - 1 - i;
+		nth = open - 1 - i;
 		slot = slot_at(round, nth);
 		if (!slot)
 			break;
-		if (slot->rq.dropped || !replies(slot, arp))
+		if ((slot->rq.dropped && !slot->copy_dropped) ||
+		    slot->hopeless || slot->moved || !replies(slot, arp))
 			continue;
 		if (slot->reply == reply)
 			return slot;
-		if (!slot->reply && slot->rq.device == device)
-			oldest = nth;
+		if (slot->reply || slot->rq.device != device)
+			continue;
+		oldest = nth;
+		if (in_arp == SLOTS && IS_IN_ARP(slot))
+			in_arp = nth;
 	}
+	if (in_arp != SLOTS)
+		oldest = in_arp;
 	return oldest == SLOTS ? 0 : slot_at(round, oldest);
 }
 
@@ -331,6 +542,10 @@ static __always_inline int reply_seen(struct round *round, struct sk_buff *skb,
 
 	if (!slot)
 		return 0;
+	if (slot->skb == (u64)skb)
+		slot->rq.answered_by = BY_BPF;
+	/* What was dropped was a copy, then. */
+	slot->rq.dropped = DROPPED_NOTHING;
 	slot->reply = (u64)skb;
 	slot->reply_ts = bpf_ktime_get_ns();
 	return 1;

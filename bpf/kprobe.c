@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The ARP path by kprobes, where trampolines are not to be had. */
 #include "path.h"
-#include "drop.h"
 #include "closer.h"
 #include "neighbour.h"
 
@@ -15,11 +14,9 @@ int enter_arp_process(struct pt_regs *ctx)
 	return on_arp_process((struct sk_buff *)PT_REGS_PARM3(ctx));
 }
 
-/* At arp_process's return, and at arp_rcv's for what did not get that far. */
 int leave_arp(struct pt_regs *ctx)
 {
-	round_over();
-	return 0;
+	return on_return();
 }
 
 int enter_arp_ignore(struct pt_regs *ctx)

@@ -7,10 +7,17 @@
 
 #define PROTOCOL_ARP	 __builtin_bswap16(0x0806)
 #define PROTOCOL_IP	 __builtin_bswap16(0x0800)
+#define PROTOCOL_VLAN	 __builtin_bswap16(0x8100)
+#define PROTOCOL_VLAN_AD __builtin_bswap16(0x88a8)
 #define HARDWARE_ETHER	 __builtin_bswap16(1)
 #define HARDWARE_IEEE802 __builtin_bswap16(6)
 #define OP_REQUEST	 __builtin_bswap16(1)
 #define OP_REPLY	 __builtin_bswap16(2)
+
+/* include/uapi/linux/if_packet.h, if.h */
+#define PACKET_OTHERHOST 3
+#define PACKET_LOOPBACK	 5
+#define IFF_NOARP	 0x80
 
 #define WORD(name, nth) (((const u64 *)(name))[nth])
 
@@ -64,15 +71,19 @@ static __always_inline int device_traced(struct net_device *dev,
  * Reads the ARP header at @from, wherever its addresses are said to be: a
  * request with wrong lengths is refused for just that, and judged by what
  * stands at the usual places. What is shorter than those is no request for a
- * target.
+ * target. Nor is anything read behind the linear part, at tail: a header that
+ * lies in a page is read by tracepoint.c's arp_in, or once arp_rcv has pulled
+ * it.
  */
 static __always_inline int read_arp(struct sk_buff *skb, void *from,
 				    struct arp_packet *arp)
 {
-	u32 length = 0;
+	unsigned char *head = 0;
+	u32 end = 0;
 
-	READ(length, skb->len);
-	return length >= sizeof(*arp) &&
+	READ(head, skb->head);
+	READ(end, skb->tail);
+	return (unsigned char *)from + sizeof(*arp) <= head + end &&
 	       !bpf_probe_read_kernel(arp, sizeof(*arp), from);
 }
 

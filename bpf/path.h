@@ -7,37 +7,85 @@
 #ifndef ARPWHY_PATH_H
 #define ARPWHY_PATH_H
 
-#define SETTLE_ASIDE(ctx) round_over()
+#define SETTLE_ASIDE(ctx)      round_over()
+#define REACHED_IS_SEEN(netns) 1
+#define IS_IN_ARP(slot)	       1
 
 #include "judge.h"
+#include "drop.h"
 
 static __always_inline int is_queued(struct slot *slot)
 {
 	return slot->queued;
 }
 
+/* Unseen: what does not reach ARP has no slot. */
+static __always_inline void note_taken(struct slot *slot)
+{
+}
+
+static __always_inline int is_shared(struct sk_buff *skb)
+{
+	unsigned char *head = 0;
+	u32 end = 0, references = 0;
+	struct skb_shared_info *info;
+
+	READ(head, skb->head);
+	READ(end, skb->end);
+	info = (struct skb_shared_info *)(head + end);
+	READ(references, info->dataref);
+	return (references & 0xffff) > 1;
+}
+
+/*
+ * What is dropped before ARP has no slot. A macvlan's copy for its broadcast
+ * queue is known by the function that drops it; where the kernel hides
+ * addresses, by that the memory is shared and no reason is given.
+ */
+static __always_inline int is_a_copy(struct freed *freed)
+{
+	if (IN_COPYING(freed->location))
+		return 1;
+	return !SOCK_RFREE && freed->reason <= REASON_UNSPECIFIED &&
+	       is_shared(freed->skb);
+}
+
 static __always_inline int on_arp_rcv(struct sk_buff *skb)
 {
 	struct round *round = this_round();
+	struct arp_packet arp = {};
+	struct slot *slot;
 
-	if (round)
-		request_seen(round, skb, network_header(skb));
+	if (!round)
+		return 0;
+	if (!read_arp(skb, network_header(skb), &arp)) {
+		round->unread = (u64)skb;
+		return 0;
+	}
+	slot = open_slot(round, skb, &arp);
+	if (slot)
+		slot->reached = 1;
+	else
+		count_unjudged(skb, &arp);
 	return 0;
 }
 
 /*
  * Outside arp_rcv it is parp_redo that calls arp_process: the proxy queue's
- * timer, with a request that was deferred.
+ * timer, with a request that was deferred. Within it, arp_rcv has pulled a
+ * header that lay in a page by now.
  */
 static __always_inline int on_arp_process(struct sk_buff *skb)
 {
 	struct round *round = this_round();
 	struct slot *slot;
+	u32 open;
 
 	if (!round)
 		return 0;
-	if (round->open) {
-		slot = slot_at(round, round->open - 1);
+	open = open_slots(round);
+	if (open) {
+		slot = slot_at(round, open - 1);
 		if (slot)
 			slot->processed = 1;
 		return 0;
@@ -45,10 +93,26 @@ static __always_inline int on_arp_process(struct sk_buff *skb)
 	slot = request_seen(round, skb, network_header(skb));
 	if (!slot)
 		return 0;
-	slot->rq.late = LATE_SEEN;
 	slot->processed = 1;
+	slot->reached = 1;
+	if (round->unread) {
+		round->unread = 0;
+		return 0;
+	}
+	slot->rq.late = LATE_SEEN;
 	if (!is_deferred(&slot->rq))
-		round->open = 0;
+		round->end = round->begin;
+	return 0;
+}
+
+/* At arp_process's return, and at arp_rcv's for what did not get that far. */
+static __always_inline int on_return(void)
+{
+	struct round *round = this_round();
+
+	if (round)
+		round->unread = 0;
+	round_over();
 	return 0;
 }
 
@@ -56,8 +120,9 @@ static __always_inline int on_arp_process(struct sk_buff *skb)
 static __always_inline struct slot *under_way(void)
 {
 	struct round *round = this_round();
+	u32 open = round ? open_slots(round) : 0;
 
-	return round && round->open ? slot_at(round, round->open - 1) : 0;
+	return open ? slot_at(round, open - 1) : 0;
 }
 
 /* arp_process got as far as to call this (enum asked). */
@@ -85,12 +150,49 @@ static __always_inline int on_arp_xmit(struct sk_buff *skb)
 	struct arp_packet arp = {};
 	struct net_device *dev = 0;
 
-	if (!round || !round->open)
+	if (!round || !open_slots(round))
 		return 0;
 	if (!read_arp(skb, network_header(skb), &arp) || arp.op != OP_REPLY)
 		return 0;
 	READ(dev, skb->dev);
 	reply_seen(round, skb, dev, &arp);
+	return 0;
+}
+
+#include "answer.h"
+
+/*
+ * Attached with the closer look, and for as long as a program is known to
+ * answer where the kernel does not: this one runs for packets of every
+ * protocol.
+ */
+RAW_TRACEPOINT_PROBE(net_dev_queue)
+{
+	struct sk_buff *skb = (struct sk_buff *)ctx->args[0];
+	struct arp_packet arp = {};
+	struct net_device *dev = 0;
+	struct round *round;
+	struct slot *slot;
+
+	if (!is_arp(skb))
+		return 0;
+	round = this_round();
+	if (!round || !read_arp(skb, network_header(skb), &arp) ||
+	    arp.op != OP_REPLY || !TARGET_TRACED(arp.sender_ip))
+		return 0;
+	READ(dev, skb->dev);
+	/* The kernel's own. */
+	if (asked_by(round, (u64)skb, 0, &arp))
+		return 0;
+	slot = take_aside(round);
+	if (!slot)
+		return 0;
+	if (!fill_answered(slot, skb, dev, &arp)) {
+		give_aside_back(round);
+		return 0;
+	}
+	settle_only_aside(round);
+	round_over();
 	return 0;
 }
 

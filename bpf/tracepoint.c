@@ -3,14 +3,22 @@
  * The fallback for kernels without function probes: raw tracepoints. A request
  * is seen as it is received, its reply as it is queued, and napi_poll, at the
  * end of the softirq round, says that the kernel is done with it: for backlog,
- * GRO and threaded NAPI alike.
+ * GRO and threaded NAPI alike. In between, a packet socket's filter sees what
+ * comes to the ARP layer.
  */
+
+/* In the namespace of the packet socket, arp_in's. */
+#define REACHED_IS_SEEN(netns) ((netns) == ARP_IN_NETNS)
+
+/* arp_rcv comes after arp_in, or before it where ARP_IN_COMES_LATE. */
+#define IS_IN_ARP(slot)                                                        \
+	(REACHED_IS_SEEN(slot->rq.netns) && slot->reached == !ARP_IN_COMES_LATE)
 
 #include "judge.h"
 
 /*
- * napi_poll's program, which settles: the others call it as their last act, for
- * each copy of the settling would cost 0.1 s to compile.
+ * The program that settles: the others call it as their last act, for each copy
+ * of the settling would cost 0.1 s to compile.
  */
 BPF_PROG_ARRAY(programs, 1);
 #define SETTLE_ASIDE(ctx) settle_now(ctx)
@@ -21,6 +29,7 @@ static __always_inline void settle_now(void *ctx)
 }
 
 #include "drop.h"
+#include "answer.h"
 #include "closer.h"
 #include "neighbour.h"
 
@@ -65,33 +74,182 @@ static __always_inline int is_queued(struct slot *slot)
 	return 0;
 }
 
+static __always_inline void note_taken(struct slot *slot)
+{
+	if (REACHED_IS_SEEN(slot->rq.netns) && !slot->reached &&
+	    !slot->rq.dropped && !slot->rq.late && !slot->trail.taken_in)
+		slot->trail.taken_in = IN___NETIF_RECEIVE_SKB_CORE;
+}
+
+/*
+ * What came in has a slot since then, unless its header could not be read.
+ */
+static __always_inline int is_a_copy(struct freed *freed)
+{
+	struct round *round = this_round();
+
+	return freed->iif && round && round->unread != (u64)freed->skb;
+}
+
 /*
  * In a full house the older half was decided long ago: there are twice as many
  * slots as a list has packets that the kernel announces before it processes the
  * first (gro_normal_batch; see tracer/kernel/engines/tracepoint.py).
  */
-static __always_inline void make_room(void *ctx, struct round *round)
+static __always_inline void make_room(void *ctx, struct round *round, u32 most)
 {
-	if (round->open < SLOTS)
+	if (open_slots(round) < most || round->busy)
 		return;
 	round->keep = SLOTS / 2;
 	settle_now(ctx);
 }
 
+/* One that came through an IFB has come before. */
+static __always_inline void came_before(struct slot *slot)
+{
+	u64 *came = away.lookup(&slot->skb);
+
+	if (!came)
+		return;
+	slot->rq.ts = *came;
+	away.delete(&slot->skb);
+}
+
+/* A frame of a VLAN is for the VLAN's device, which arp_in knows. */
+static __always_inline int is_tagged(struct sk_buff *skb)
+{
+#ifdef ARPWHY_HAS_SK_BUFF_VLAN_TCI
+	u16 tci = 0;
+
+	READ(tci, skb->vlan_tci);
+	return ARP_IN_NETNS && tci & 0xfff;
+#else
+	return 0;
+#endif
+}
+
 RAW_TRACEPOINT_PROBE(netif_receive_skb)
 {
 	struct sk_buff *skb = (struct sk_buff *)ctx->args[0];
+	struct arp_packet arp = {};
+	__be16 protocol = 0;
 	struct round *round;
+	struct slot *slot;
 	void *data = 0;
 
-	if (!is_arp(skb))
+	READ(protocol, skb->protocol);
+	if (protocol != PROTOCOL_ARP && protocol != PROTOCOL_VLAN &&
+	    protocol != PROTOCOL_VLAN_AD)
 		return 0;
 	round = this_round();
+	if (!round)
+		return 0;
 	/* The network header is not set yet: skb->data stands at it. */
 	READ(data, skb->data);
-	if (round && request_seen(round, skb, data))
-		make_room(ctx, round);
+	if (protocol != PROTOCOL_ARP || is_tagged(skb) ||
+	    !read_arp(skb, data, &arp)) {
+		/* arp_in opens its slot, and has no room to make. */
+		round->unread = (u64)skb;
+		round->unread_ts = bpf_ktime_get_ns();
+		round->stray_ts = 0;
+		make_room(ctx, round, SLOTS / 2 + 1);
+		return 0;
+	}
+	slot = open_slot(round, skb, &arp);
+	if (!slot)
+		return 0;
+	came_before(slot);
+	make_room(ctx, round, SLOTS);
 	return 0;
+}
+
+/* Its reply has left already: what comes late could not open a slot before. */
+static __always_inline void take_stray_reply(struct round *round,
+					     struct slot *slot)
+{
+	if (round->stray_ts && round->stray_sender_ip == slot->rq.sender_ip &&
+	    round->stray_target_ip == slot->rq.target_ip) {
+		slot->reply = NOT_SEEN_YET;
+		slot->reply_ts = round->stray_ts;
+		slot->rq.ts = round->unread_ts;
+	}
+	round->stray_ts = 0;
+}
+
+/*
+ * The filter of a packet socket for ARP: packet_rcv runs it right before
+ * arp_rcv, or before a list's arp_rcv (the newest packet socket comes first:
+ * net/core/ dev.c, dev_add_pack). Since packet sockets are kept by namespace
+ * (6.15), it runs right after arp_rcv. It takes no packet.
+ */
+int arp_in(struct __sk_buff *ctx)
+{
+	struct sk_buff *skb = (struct sk_buff *)ctx;
+	struct arp_packet arp = {};
+	struct round *round = this_round();
+	struct net_device *dev = 0;
+	struct slot *slot;
+	u64 head = 0;
+
+	if (!round || bpf_skb_load_bytes(ctx, 0, &arp, sizeof(arp)))
+		return 0;
+	if (!TARGET_TRACED(arp.target_ip)) {
+		count_unjudged(skb, &arp);
+		return 0;
+	}
+	if (arp.op != OP_REQUEST)
+		return 0;
+	READ(head, skb->head);
+	READ(dev, skb->dev);
+	slot = slot_of(round, (u64)skb, head, 0, &arp);
+	if (slot && slot->skb == (u64)skb && !slot->reached) {
+		if (slot->rq.device == (u64)dev) {
+			slot->reached = 1;
+			return 0;
+		}
+		/* An rx handler has given it to another device. */
+		slot->trail.taken_in = IN___NETIF_RECEIVE_SKB_CORE;
+	}
+	slot = open_slot(round, skb, &arp);
+	if (slot) {
+		slot->reached = 1;
+		came_before(slot);
+		if (round->unread == (u64)skb)
+			take_stray_reply(round, slot);
+	}
+	round->unread = 0;
+	return 0;
+}
+
+static __always_inline int is_ifb(struct net_device *dev)
+{
+	struct rtnl_link_ops *ops = 0;
+	char *kind = 0, name[4] = {};
+
+	READ(ops, dev->rtnl_link_ops);
+	READ(kind, ops->kind);
+	READ(name, *kind);
+	return name[0] == 'i' && name[1] == 'f' && name[2] == 'b' && !name[3];
+}
+
+/* tc sends a request through an IFB: it will come in again. */
+static __always_inline void goes_through(struct round *round,
+					 struct sk_buff *skb,
+					 struct net_device *dev,
+					 struct arp_packet *arp)
+{
+	u64 head = 0, key = (u64)skb;
+	struct slot *slot;
+
+	if (!TARGET_TRACED(arp->target_ip) || !open_slots(round) ||
+	    !is_ifb(dev) || !is_redirected(skb))
+		return;
+	READ(head, skb->head);
+	slot = slot_of(round, key, head, 0, arp);
+	if (!slot || slot->reached)
+		return;
+	slot->moved = 1;
+	away.update(&key, &slot->rq.ts);
 }
 
 RAW_TRACEPOINT_PROBE(net_dev_queue)
@@ -101,44 +259,54 @@ RAW_TRACEPOINT_PROBE(net_dev_queue)
 	struct net_device *dev = 0;
 	struct round *round;
 	struct slot *slot;
+	u32 open;
 
 	if (!is_arp(skb))
 		return 0;
 	round = this_round();
-	if (!round || !read_arp(skb, network_header(skb), &arp) ||
-	    arp.op != OP_REPLY)
+	if (!round || !read_arp(skb, network_header(skb), &arp))
 		return 0;
 	READ(dev, skb->dev);
-	if (reply_seen(round, skb, dev, &arp))
+	if (arp.op != OP_REPLY) {
+		goes_through(round, skb, dev, &arp);
 		return 0;
+	}
+	if (!TARGET_TRACED(arp.sender_ip) || reply_seen(round, skb, dev, &arp))
+		return 0;
+	if (ARP_IN_COMES_LATE && round->unread && !round->stray_ts) {
+		round->stray_ts = bpf_ktime_get_ns();
+		round->stray_sender_ip = arp.target_ip;
+		round->stray_target_ip = arp.sender_ip;
+		return 0;
+	}
 	/* No request of this round: one that was deferred? */
-	slot = slot_at(round, round->open);
+	slot = take_aside(round);
 	if (!slot)
 		return 0;
-	__builtin_memset(slot, 0, sizeof(*slot));
-	slot->rq.sender_ip = arp.target_ip;
-	slot->rq.target_ip = arp.sender_ip;
-	if (!TARGET_TRACED(slot->rq.target_ip) ||
-	    !device_traced(dev, &slot->rq))
+	if (!fill_answered(slot, skb, dev, &arp)) {
+		give_aside_back(round);
 		return 0;
-	if (!is_deferred(&slot->rq))
-		return 0;
-	slot->rq.kind = EVENT_REQUEST;
-	slot->rq.late = LATE_SEEN;
-	slot->rq.ts = bpf_ktime_get_ns();
-	__builtin_memcpy(slot->rq.sender_mac, arp.target_mac, 6);
-	slot->reply = (u64)skb;
-	slot->reply_ts = slot->rq.ts;
-	round->open++;
-	make_room(ctx, round);
+	}
+	settle_only_aside(round);
+	settle_now(ctx);
 	return 0;
 }
 
-/*
- * The runner runs this too (BPF_PROG_TEST_RUN), on a CPU whose round stands
- * still: a device that receives in process context (tun) has no napi_poll.
- */
 RAW_TRACEPOINT_PROBE(napi_poll)
+{
+	struct round *round = this_round();
+
+	/* Netpoll, with no budget to receive anything, may be in the middle. */
+	if (!round || !ctx->args[2])
+		return 0;
+	round->unread = 0;
+	if (round->busy || !open_slots(round))
+		return 0;
+	settle_now(ctx);
+	return 0;
+}
+
+int settle_round(struct bpf_raw_tracepoint_args *ctx)
 {
 	if (round_over())
 		settle_now(ctx);
@@ -146,39 +314,17 @@ RAW_TRACEPOINT_PROBE(napi_poll)
 }
 
 /*
- * Attached nowhere: the runner runs it, so that all counting is done here. The
- * oldest deferred request of an exchange was not answered, and its time is
- * over. args: the device; sender and target; it came before this time
- * (CLOCK_MONOTONIC, ns).
+ * Attached nowhere: the runner runs it, on a CPU whose round stands still. A
+ * device that receives in process context (tun), or a tasklet's (IFB), has no
+ * napi_poll.
  */
-int expire(struct bpf_raw_tracepoint_args *ctx)
+int flush(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct place place = {
-		.exchange =
-			{
-				.device = ctx->args[0],
-				.sender_ip = ctx->args[1] >> 32,
-				.target_ip = ctx->args[1],
-			},
-	};
-	struct queue *queue = deferred.lookup(&place.exchange);
 	struct round *round = this_round();
-	struct request_event *asked;
-	struct slot *slot;
-	u32 zero = 0;
 
-	slot = aside.lookup(&zero);
-	if (!queue || !slot || !round || queue->first == queue->next)
+	if (!round || round->busy)
 		return 0;
-	place.at = queue->first;
-	asked = waiting.lookup(&place);
-	if (!asked || asked->ts >= ctx->args[2])
-		return 0;
-	__builtin_memset(slot, 0, sizeof(*slot));
-	slot->rq = *asked;
-	slot->rq.ts = bpf_ktime_get_ns();
-	slot->rq.late = LATE_GIVEN_UP;
-	settle_only_aside(round);
+	round->busy = 1;
 	settle_now(ctx);
 	return 0;
 }

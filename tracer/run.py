@@ -212,8 +212,10 @@ class Live:
                 order.netns, order.ifindex, order.interface, order.sender_ip, order.target_ip
             )
             seen = dict(order.evidence)
-            if isinstance(function := seen.get("drop_function"), str):
-                seen["drop_function"] = self.session.functions.learn(function)
+            if isinstance(site := seen.pop("drop_site", None), int) and (
+                function := self.session.functions.learn(site)
+            ):
+                seen["drop_function"] = function
             finding = establish(look, seen)
             return CauseFound(
                 ts=time.time_ns(),

@@ -10,11 +10,11 @@ from tracer.events import InterfaceCount, Neighbour, Request, Verdict
 from tracer.kernel.decode import Decoder
 from tracer.kernel.functions import Functions
 
-REQUEST = struct.Struct("=IIQQQQII4s4s6sBBB7x16s")
+REQUEST = struct.Struct("=IIQQQQII4s4s6sBBBB6x16s")
 NEIGHBOUR = struct.Struct("=IIQQI4sBB6s16s")
-NO_TRAIL = bytes(104)
+NO_TRAIL = bytes(120)
 COUNT_KEY = struct.Struct("=QII")
-COUNT = struct.Struct("=4QQ4Q4s4s16s")
+COUNT = struct.Struct("=4QQQ4Q4s4s16s")
 
 MAC = bytes.fromhex("0242ac110002")
 POD = socket.inet_aton("192.168.156.177")
@@ -30,11 +30,18 @@ def decoder() -> Decoder:
 
 
 def request(
-    *, verdict: int, dropped: int = 0, late: int = 0, latency: int = 0, reason: int = 0, at: int = 0
+    *,
+    verdict: int,
+    dropped: int = 0,
+    late: int = 0,
+    latency: int = 0,
+    reason: int = 0,
+    at: int = 0,
+    by: int = 0,
 ) -> bytes:
     return REQUEST.pack(
         1, 7, 0xFFFF888000000000, 23, latency, at, reason, 4026531840, POD, GATEWAY, MAC,
-        verdict, dropped, late, b"calic577831ffc7",
+        verdict, dropped, late, by, b"calic577831ffc7",
     )  # fmt: skip
 
 
@@ -43,14 +50,28 @@ def test_an_answered_request() -> None:
         ts=1_000_000_000_023,
         netns=4026531840,
         ifindex=7,
-        device=0xFFFF888000000000,
+        device=1,
         interface="calic577831ffc7",
         sender_ip="192.168.156.177",
         sender_mac="02:42:ac:11:00:02",
         target_ip="169.254.1.1",
         verdict=Verdict.ANSWERED,
         latency_ns=12345,
+        answered_by="kernel",
     )
+
+
+def test_an_answer_of_a_program_that_came_after_all() -> None:
+    event = decoder().event(request(verdict=0, late=3, by=1))
+    assert isinstance(event, Request)
+    assert (event.answered_by, event.corrects, event.late) == ("userspace", True, False)
+
+
+def test_a_device_is_a_number_and_no_kernel_address() -> None:
+    made = decoder()
+    events = [made.event(request(verdict=0)) for _ in range(2)]
+    assert [event.device for event in events] == [1, 1]
+    assert made.pointer(1) == 0xFFFF888000000000
 
 
 def test_verdicts() -> None:
@@ -86,7 +107,7 @@ def test_a_dropped_reply_on_a_kernel_without_reasons() -> None:
     event = decoder().event(request(verdict=1, dropped=2, late=1, at=0x300) + NO_TRAIL)
     assert isinstance(event, Request)
     assert event.late
-    assert event.evidence == {"dropped": "reply", "drop_function": "0x300"}
+    assert event.evidence == {"dropped": "reply", "drop_site": 1}
 
 
 def test_a_deferred_request_that_was_given_up_says_so() -> None:
@@ -120,12 +141,12 @@ def test_a_row_of_the_counts() -> None:
     structs = made.header.structs
     key = structs["count_key"].unpack(COUNT_KEY.pack(9, 7, 4026531840))
     count = structs["count"].unpack(
-        COUNT.pack(11, 13, 5, 3, 2, 100, 200, 0, 0, POD, GATEWAY, b"calic577831ffc7")
+        COUNT.pack(11, 13, 5, 3, 2, 7, 100, 200, 0, 0, POD, GATEWAY, b"calic577831ffc7")
     )
     assert made.count(key, count) == InterfaceCount(
         netns=4026531840,
         ifindex=7,
-        device=9,
+        device=1,
         interface="calic577831ffc7",
         answered=11,
         unanswered=13,
@@ -136,4 +157,5 @@ def test_a_row_of_the_counts() -> None:
         last_sender_ip="192.168.156.177",
         last_target_ip="169.254.1.1",
         deferrals=5,
+        corrected=7,
     )

@@ -7,6 +7,7 @@ import errno
 import socket
 import struct
 from dataclasses import fields
+from typing import Any
 
 from tracer.causes.seen import Seen
 from tracer.kernel import source
@@ -18,17 +19,20 @@ KNOWN = HEADER.enums["known"]
 FORMATS = {"u32": "=I", "s32": "=i", "u16": "=H", "__be16": "=H", "u8": "=B"}
 
 
-def trail(known: int = 0, **values: int) -> bytes:
+def trail(known: int = 0, **values: Any) -> bytes:
     layout = HEADER.structs["trail"]
     data = bytearray(layout.size)
     for field in layout.fields:
+        if field.type == "char":
+            struct.pack_into("16s", data, field.offset, values.pop(field.name, b""))
+            continue
         value = known if field.name == "known" else values.pop(field.name, 0)
         struct.pack_into(FORMATS[field.type], data, field.offset, value)
     assert not values
     return bytes(data)
 
 
-def evidence(known: int = 0, **values: int) -> dict[str, object]:
+def evidence(known: int = 0, **values: Any) -> dict[str, object]:
     found = Trails(HEADER).evidence(trail(known, **values))
     assert set(found) <= {field.name for field in fields(Seen)}
     return dict(found)
@@ -113,3 +117,8 @@ def test_sysctls_are_told_when_they_were_read_even_if_0() -> None:
     seen = evidence(KNOWN["KNOWN_CONF"], proxy_arp=1, medium_id=-1)
     assert len(seen) == 12
     assert (seen["proxy_arp"], seen["proxy_arp_all"], seen["medium_id"]) == (1, 0, -1)
+
+
+def test_what_was_dropped_in_the_queue_of_another_device() -> None:
+    found = evidence(redirected=1, dropped_on=b"bwcali0")
+    assert found == {"redirected": True, "dropped_on": "bwcali0"}

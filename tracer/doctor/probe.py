@@ -61,7 +61,7 @@ def _parts(btf_file: str | None, engines: list[str]) -> Iterator[Bcc | EngineTri
         chosen = [loader.ENGINES[name] for name in engines]
         try:
             btf = Btf.load(btf_file) if btf_file else Btf.load()
-            definitions = compiler.definitions(options.order(), btf, symbols)
+            definitions = compiler.definitions(options.order(), btf, symbols, 0)
         except (BtfError, SymbolsError) as error:
             yield from (without(engine, str(error), tried=False) for engine in chosen)
             return

@@ -44,15 +44,26 @@ def import_bcc() -> Any:
     return Module
 
 
-def definitions(order: Order, btf: Btf, symbols: Symbols) -> str:
-    """The C that goes before the engine's own: this kernel's structs, these filters."""
+def definitions(order: Order, btf: Btf, symbols: Symbols, arp_in_netns: int) -> str:
+    """The C that goes before the engine's own: this kernel's structs, these filters.
+
+    ``arp_in_netns``: the inode of the namespace with a packet socket for ARP; 0: none.
+    """
     macros = {
         "RING_PAGES": str(RING_PAGES),
         "COUNT_ROWS": str(COUNT_ROWS),
         "NAME_TRACED(name)": f"({order.name_macro})",
         "NETNS_TRACED(inode)": f"({order.netns_macro})",
         "TARGET_TRACED(ip)": f"({order.target_macro})",
-        "IN_PACKET_SOCKET(at)": _in_packet_socket(symbols),
+        "ARP_IN_NETNS": str(arp_in_netns),
+        # Packet sockets by namespace come after arp_rcv (net/core/dev.c, 6.15).
+        "ARP_IN_COMES_LATE": str(int(btf.has("net.ptype_specific"))),
+        # A packet socket's receive path (net/packet/af_packet.c).
+        "IN_PACKET_SOCKET(at)": _lies_in(symbols, "packet_rcv", "packet_rcv_spkt", "tpacket_rcv"),
+        # What copies requests for other devices (drivers/net/macvlan.c).
+        "IN_COPYING(at)": _lies_in(
+            symbols, "macvlan_broadcast_enqueue", "macvlan_handle_frame", "macvlan_broadcast"
+        ),
         "FREED_IN(ip)": _freed_in(symbols),
         "SOCK_RFREE": f"{symbols.address('sock_rfree') or 0:#x}ull",
         **headers.feature_defines(btf),
@@ -73,9 +84,9 @@ def _freed_in(symbols: Symbols) -> str:
     return f"({''.join(tests)}IN_UNKNOWN)"
 
 
-def _in_packet_socket(symbols: Symbols) -> str:
-    """C: does the address lie in a packet socket's receive path (net/packet/af_packet.c)?"""
-    extents = symbols.extents(("packet_rcv", "packet_rcv_spkt", "tpacket_rcv"))
+def _lies_in(symbols: Symbols, *functions: str) -> str:
+    """C: does the address ``at`` lie in one of the functions?"""
+    extents = symbols.extents(functions)
     return " || ".join(("0", *(f"((at) - {a:#x}ull < {b - a:#x})" for a, b, _ in extents)))
 
 
@@ -138,6 +149,7 @@ def program(bpf: Any, name: str, kind: Kind) -> int:
         Kind.FEXIT: bpf.TRACING,
         Kind.KPROBE: bpf.KPROBE,
         Kind.KRETPROBE: bpf.KPROBE,
+        Kind.SOCKET: bpf.SOCKET_FILTER,
     }
     try:
         return int(bpf.load_func(name.encode(), types[kind]).fd)
@@ -158,6 +170,8 @@ def attach_hook(lib: Any, hook: Hook, program: int) -> int:
             returns = hook.kind is Kind.KRETPROBE
             name = b"arpwhy_%d_%s_%s" % (os.getpid(), hook.kind.encode(), place)
             descriptor = lib.bpf_attach_kprobe(program, int(returns), name, place, 0, 0)
+        case Kind.SOCKET:
+            raise ValueError(f"{hook.program} is a packet socket's")
     if descriptor < 0:
         why = os.strerror(ctypes.get_errno())
         raise LoadError(f"the kernel does not let a {hook.kind} attach to {hook.place}: {why}")

@@ -22,6 +22,8 @@ _VERDICTS = {
     "VERDICT_IGNORED": Verdict.IGNORED,
 }
 
+_ANSWERED_BY = {"BY_KERNEL": "kernel", "BY_USERSPACE": "userspace", "BY_BPF": "bpf"}
+
 # include/uapi/linux/neighbour.h, NUD_*
 NUD_NAMES = {
     0x00: "none",
@@ -73,6 +75,24 @@ class Decoder:
         self._drop_reasons = drop_reasons
         self._functions = functions
         self.offset = wall_offset()
+        self._answered_by = {
+            enums["answered_by"][name]: word for name, word in _ANSWERED_BY.items()
+        }
+        self._corrects = enums["late"]["LATE_CORRECTS"]
+        self._devices: dict[int, int] = {}
+        self._pointers: list[int] = [0]
+
+    def _device(self, pointer: int) -> int:
+        """A number that stands for the kernel's address, which goes nowhere."""
+        number = self._devices.get(pointer)
+        if number is None:
+            number = self._devices[pointer] = len(self._pointers)
+            self._pointers.append(pointer)
+        return number
+
+    def pointer(self, device: int) -> int:
+        """The kernel's address of a ``device`` of an event."""
+        return self._pointers[device]
 
     def event(self, sample: bytes) -> Request | Neighbour:
         if int.from_bytes(sample[:4], sys.byteorder) == self._kind_request:
@@ -81,20 +101,25 @@ class Decoder:
 
     def _decode_request(self, sample: bytes) -> Request:
         raw = self._request.unpack(sample)
+        verdict = self.verdicts[raw.verdict]
         return Request(
             ts=raw.ts + self.offset,
             netns=raw.netns,
             ifindex=raw.ifindex,
-            device=raw.device,
+            device=self._device(raw.device),
             interface=raw.interface,
             sender_ip=address(raw.sender_ip),
             sender_mac=raw.sender_mac.hex(":"),
             target_ip=address(raw.target_ip),
-            verdict=self.verdicts[raw.verdict],
+            verdict=verdict,
             latency_ns=raw.latency_ns or None,
-            late=bool(raw.late),
+            late=bool(raw.late) and raw.late != self._corrects,
             # An unanswered one has its trail behind it.
             evidence=self._evidence(raw, sample) if len(sample) > self._request.size else _NOTHING,
+            answered_by=(
+                self._answered_by[raw.answered_by] if verdict is Verdict.ANSWERED else None
+            ),
+            corrects=raw.late == self._corrects,
         )
 
     def _evidence(self, raw: Any, sample: bytes) -> Evidence:
@@ -103,7 +128,10 @@ class Decoder:
             evidence["dropped"] = self._dropped[raw.dropped]
             if reason := self._drop_reasons.get(raw.drop_reason):
                 evidence["drop_reason"] = reason
-            evidence["drop_function"] = self._functions.name(raw.drop_location)
+            if name := self._functions.name(raw.drop_location):
+                evidence["drop_function"] = name
+            elif raw.drop_location:
+                evidence["drop_site"] = self._functions.site(raw.drop_location)
         if raw.late == self._given_up:
             evidence["given_up"] = True
         evidence.update(self._trails.evidence(sample[self._request.size :]))
@@ -115,7 +143,7 @@ class Decoder:
             ts=raw.ts + self.offset,
             netns=raw.netns,
             ifindex=raw.ifindex,
-            device=raw.device,
+            device=self._device(raw.device),
             interface=raw.interface,
             ip=address(raw.ip),
             old_state=None if raw.old_state == self._unseen else nud_name(raw.old_state),
@@ -133,7 +161,7 @@ class Decoder:
         return InterfaceCount(
             netns=key.netns,
             ifindex=key.ifindex,
-            device=key.device,
+            device=self._device(key.device),
             interface=count.interface,
             answered=requests[Verdict.ANSWERED],
             unanswered=requests[Verdict.UNANSWERED],
@@ -144,6 +172,7 @@ class Decoder:
             last_sender_ip=address(count.unanswered_sender_ip),
             last_target_ip=address(count.unanswered_target_ip),
             deferrals=requests[Verdict.DEFERRED],
+            corrected=count.corrected,
         )
 
 

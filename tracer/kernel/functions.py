@@ -42,32 +42,41 @@ DROPPING = (
 
 
 class Functions:
-    """``ranges``: (first address, address after the last, name)."""
+    """``ranges``: (first address, address after the last, name).
+
+    A site is a number that stands for an address which is in none of them: the kernel's
+    addresses go nowhere.
+    """
 
     def __init__(self, ranges: Iterable[tuple[int, int, str]]) -> None:
         self._ranges = sorted(ranges)
         self._starts = [start for start, _, _ in self._ranges]
         self._learnt: dict[int, str] = {}
+        self._sites: list[int] = []
 
-    def name(self, address: int) -> str:
-        """The function's name, or ``0x...`` while it is not known; at once."""
+    def name(self, address: int) -> str | None:
+        """The function's name, or None while it is not known; at once."""
         at = bisect_right(self._starts, address) - 1
         if at >= 0:
             _, end, name = self._ranges[at]
             if address < end:
                 return name
-        return self._learnt.get(address) or f"{address:#x}"
+        return self._learnt.get(address)
 
-    def learn(self, name: str) -> str:
-        """A name of :meth:`name`, looked up in kallsyms if it is an address: 0.1 s.
+    def site(self, address: int) -> int:
+        """The address's number, from 1."""
+        if address not in self._sites:  # there are few
+            self._sites.append(address)
+        return self._sites.index(address) + 1
+
+    def learn(self, site: int) -> str | None:
+        """The function of a site, looked up in kallsyms: 0.1 s. None: they are hidden.
 
         From then on name() knows it too. Other threads may go on using that meanwhile.
         """
-        if not name.startswith("0x"):
-            return name
-        address = int(name, 16)
+        address = self._sites[site - 1]
         found = Symbols.load().name(address)
         if found is None:
-            return name
+            return None
         self._learnt[address] = found.split("+")[0].split(".")[0]
         return self._learnt[address]

@@ -37,6 +37,7 @@ class Loaded:
     descriptors: tuple[str, ...]
     drop_reasons: dict[str, str]
     functions: tuple[tuple[int, int, str], ...]
+    no_socket: str | None = None  # why there is no packet socket where one is wanted
 
 
 def order_line(order: Order) -> bytes:
@@ -55,4 +56,5 @@ def parse_reply(line: bytes) -> Loaded:
         tuple(reply["descriptors"]),
         reply["drop_reasons"],
         tuple((start, end, name) for start, end, name in reply["functions"]),
+        reply["no_socket"],
     )

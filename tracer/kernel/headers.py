@@ -119,6 +119,7 @@ WANTED: Mapping[str, Sequence[Member]] = {
     "net": (
         Member("ns.inum", "__u32"),
         Member("ipv4.devconf_all", "struct ipv4_devconf *"),
+        *_optional("unsigned long *", "dev_index_head"),
     ),
     "ipv4_devconf": (Member("data", _CONF, name="conf", open_ended=True),),
     "net_device": (
@@ -128,7 +129,8 @@ WANTED: Mapping[str, Sequence[Member]] = {
         Member("dev_addr", "unsigned char *"),
         Member("ip_ptr", "struct in_device *"),
         Member("flags", "unsigned int"),
-        *_optional("unsigned char", "addr_len"),
+        *_optional("struct rtnl_link_ops *", "rtnl_link_ops"),
+        *_optional("unsigned long[2]", "index_hlist"),
     ),
     "sk_buff": (
         Member("next", "struct sk_buff *"),
@@ -142,11 +144,20 @@ WANTED: Mapping[str, Sequence[Member]] = {
         Member("destructor", "void *"),
         Member("cb", "char[48]"),
         Member("len", "unsigned int"),
-        *_optional("struct sock *", "sk"),
-        *_optional("unsigned int", "data_len"),
-        *_optional("__u16", "mac_header"),
+        Member("tail", "__u32"),  # an offset, on 64 bits (sk_buff_data_t)
+        Member("end", "__u32"),
+        Member("sk", "struct sock *"),
+        Member("mac_header", "__u16"),
+        *_optional("__u16", "vlan_tci"),
         Member("pkt_type", "__u8", name="__pkt_type_offset", bit_field=True),
+        Member("redirected", "__u8", name="__redirected_offset", optional=True, bit_field=True),
     ),
+    "skb_shared_info": (Member("dataref", "int"),),
+    "sock": (
+        Member("__sk_common.skc_family", "__u16", name="sk_family"),
+        Member("__sk_common.skc_net.net", "struct net *", name="sk_net"),
+    ),
+    "rtnl_link_ops": (Member("kind", "char *"),),
     "sk_buff_head": (
         Member("next", "struct sk_buff *"),
         Member("prev", "struct sk_buff *"),

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tracer.kernel import headers
+from tracer.kernel import arp_socket, headers, realtime
 from tracer.kernel.btf import Btf, BtfError
 from tracer.kernel.compiler import (
     attach_hook,
@@ -37,7 +37,16 @@ from tracer.kernel.handover import Loaded, LoadError, Order
 from tracer.kernel.symbols import Symbols, SymbolsError
 
 ENGINES = {each.name: each for each in (fentry.ENGINE, kprobe.ENGINE, tracepoint.ENGINE)}
-MAPS = ("events", "statistics", "counts", "rounds")
+MAPS = (
+    "events",
+    "statistics",
+    "counts",
+    "rounds",
+    "waiting",
+    "away",
+    "unjudged",
+    "elsewhere",
+)
 
 _PR_SET_PDEATHSIG = 1
 
@@ -66,18 +75,19 @@ def _read_line(parent: socket.socket) -> bytes:
 
 def load(order: Order) -> tuple[Loaded, list[int]]:
     """Load the first engine that can run. Raises LoadError with the reason of each."""
+    if why := realtime.why_not():
+        raise LoadError(why)
     btf = Btf.load(order.btf) if order.btf else Btf.load()
     symbols = Symbols.load()
     with tempfile.TemporaryDirectory(prefix="arpwhy-") as directory:
         os.environ["BCC_KERNEL_SOURCE"] = str(headers.write_tree(Path(directory)))
         bcc = import_bcc()
-        text = definitions(order, btf, symbols)
         passed_over: list[tuple[str, str]] = []
         for engine in (ENGINES[name] for name in order.engines):
             why = engine.why_not(btf, symbols)
             if why is None:
                 try:
-                    names, descriptors = _attach(bcc, engine, text)
+                    names, descriptors, no_socket = _attach(bcc, engine, order, btf, symbols)
                 except LoadError as error:
                     why = str(error)
                 else:
@@ -87,13 +97,31 @@ def load(order: Order) -> tuple[Loaded, list[int]]:
                         tuple(names),
                         {str(n): name for n, name in headers.enum_names(btf).items()},
                         symbols.extents(DROPPING),
+                        no_socket,
                     )
                     return loaded, descriptors
             passed_over.append((engine.name, why))
     raise LoadError("; ".join(f"engine {name} cannot run: {why}" for name, why in passed_over))
 
 
-def _attach(module: Any, engine: Engine, text: str) -> tuple[list[str], list[int]]:
+def _attach(
+    module: Any, engine: Engine, order: Order, btf: Btf, symbols: Symbols
+) -> tuple[list[str], list[int], str | None]:
+    """Names, descriptors, and why the engine does without its packet socket if it does."""
+    if engine.filter is None:
+        return *_attach_with(module, engine, definitions(order, btf, symbols, 0), None), None
+    try:
+        sock = arp_socket.open_socket()
+        text = definitions(order, btf, symbols, arp_socket.netns())
+        return *_attach_with(module, engine, text, sock), None
+    except arp_socket.ArpSocketError as error:
+        text = definitions(order, btf, symbols, 0)
+        return *_attach_with(module, engine, text, None), str(error)
+
+
+def _attach_with(
+    module: Any, engine: Engine, text: str, sock: socket.socket | None
+) -> tuple[list[str], list[int]]:
     if any(hook.kind is Kind.FENTRY for hook in engine.hooks):
         try_tracing(module)
     bpf = compile_engine(module, engine, text)
@@ -110,6 +138,9 @@ def _attach(module: Any, engine: Engine, text: str) -> tuple[list[str], list[int
     if None not in closer.values():  # or none of it
         names += closer
         descriptors += [descriptor for descriptor in closer.values() if descriptor is not None]
+    for hook in engine.answers:
+        names.append(f"answers {hook.place}")
+        descriptors.append(program(bpf, hook.program, hook.kind))
     programs = [(hook, _program_of(module, bpf, hook, hook.optional)) for hook in engine.hooks]
     if engine.called:
         called = program(bpf, engine.called, Kind.RAW_TRACEPOINT)
@@ -117,7 +148,19 @@ def _attach(module: Any, engine: Engine, text: str) -> tuple[list[str], list[int
         # The kernel empties the map when its last descriptor is closed.
         names.append("map programs")
         descriptors.append(lib.bpf_table_fd(bpf.module, b"programs"))
-    links = _attach_all(lib, programs)
+    for hook, descriptor in programs:
+        if descriptor is not None:
+            names.append(f"run {hook.program} at {hook.place}")
+            descriptors.append(descriptor)
+    links: dict[str, int] = {}
+    if engine.filter and sock:
+        # The first of the links, closed last: nothing begins that it does not see.
+        try:
+            arp_socket.attach(sock, program(bpf, engine.filter, Kind.SOCKET))
+        except LoadError as error:
+            raise arp_socket.ArpSocketError(str(error)) from error
+        links["link socket arp"] = sock.detach()
+    links |= _attach_all(lib, programs)
     return names + list(links), descriptors + list(links.values())
 
 

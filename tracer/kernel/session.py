@@ -13,17 +13,23 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tracer.events import Counters, InterfaceCount, Neighbour, Request
-from tracer.kernel.decode import Decoder, wall_offset
+from tracer.kernel.decode import Decoder, address, wall_offset
 from tracer.kernel.functions import Functions
 from tracer.kernel.handover import Loaded, LoadError, Order, order_line, parse_reply
 from tracer.kernel.libbpf import Libbpf, LibbpfError, Ring
 
 _MAX_DESCRIPTORS = 64
 _EXPIRE = "program expire"
-_FLUSH = "program raw_tracepoint__napi_poll"
+_FLUSH = "program flush"
 _LET_PROGRAMS_END_S = 0.002
+# A program's answer may take so long, and the queue of a limit too.
+_ANSWER_NS = 1_000_000_000
+_QUEUE_NS = 5_000_000_000
+_PROGRAMS = ("run ", "closer ", "answers ")
+_ANSWERS_WATCHED_NS = 60_000_000_000
 
 
 class Session:
@@ -41,11 +47,16 @@ class Session:
         self.decoder = Decoder(reasons, self.functions)
         self._structs = self.decoder.header.structs
         self._statistics = self.decoder.header.enums["statistic"]
-        self._cpus = _possible_cpus()
+        self.no_socket = loaded.no_socket
+        self._cpus = possible_cpus(Path("/sys/devices/system/cpu/possible").read_text())
+        self._runs = [d for name, d in descriptors.items() if name.startswith(_PROGRAMS)]
         self._lost_before = 0
         self._standing: dict[int, int] = {}
         self._closer = [name for name in descriptors if name.startswith("closer ")]
         self._closer_links: list[int] = []
+        self._answers = [name for name in descriptors if name.startswith("answers ")]
+        self._answers_links: list[int] = []
+        self._answered_ns = -_ANSWERS_WATCHED_NS
 
     def fileno(self) -> int:
         """Readable while events wait."""
@@ -55,7 +66,12 @@ class Session:
     def read(self) -> list[Request | Neighbour]:
         """Events that wait, oldest first, a bounded batch; [] when there are none."""
         assert self._ring
-        return [self.decoder.event(sample) for sample in self._ring.read()]
+        events = [self.decoder.event(sample) for sample in self._ring.read()]
+        if self._answers and any(
+            isinstance(event, Request) and event.answered_by == "userspace" for event in events
+        ):
+            self._answered_ns = time.monotonic_ns()
+        return events
 
     def lost(self) -> int:
         """Events that the kernel side had to drop since the last call."""
@@ -64,8 +80,34 @@ class Session:
         return new
 
     def skipped(self) -> int:
-        """Runs of our programs that the kernel left out, so far."""
-        return 0
+        """Runs of our programs that the kernel left out, of what is attached, so far.
+
+        0 where it does not count them (recursion_misses in /proc/PID/fdinfo, 5.12).
+        """
+        return sum(_recursion_misses(descriptor) for descriptor in self._runs)
+
+    def unjudged(self) -> list[tuple[str, str, int]]:
+        """Interface, target and number of requests for what is no target, so far."""
+        layout = self._structs["other_target"]
+        return [
+            (remark.interface, address(layout.unpack(key).target_ip), remark.count)
+            for key, remark in self._remarks("map unjudged", layout.size)
+        ]
+
+    def elsewhere(self) -> list[tuple[str, str, int]]:
+        """Interface, MAC address and number of IP frames for what is not its own, so far."""
+        layout = self._structs["other_mac"]
+        return [
+            (remark.interface, layout.unpack(key).mac.hex(":"), remark.count)
+            for key, remark in self._remarks("map elsewhere", layout.size)
+        ]
+
+    def _remarks(self, table: str, size: int) -> Iterator[tuple[bytes, Any]]:
+        layout = self._structs["remark"]
+        for key in list(self._bpf.keys(self._descriptors[table], size)):
+            value = self._bpf.lookup(self._descriptors[table], key, layout.size)
+            if value is not None:
+                yield key, layout.unpack(value)
 
     def uncounted(self) -> int:
         """Requests of interfaces for which the kernel's counts had no room."""
@@ -73,8 +115,8 @@ class Session:
 
     def _statistic(self, name: str) -> int:
         key = struct.pack("=I", self._statistics[name])
-        values = self._bpf.lookup(self._descriptors["map statistics"], key, 8 * self._cpus)
-        return sum(struct.unpack(f"={self._cpus}Q", values)) if values else 0
+        values = self._bpf.lookup(self._descriptors["map statistics"], key, 8 * len(self._cpus))
+        return sum(struct.unpack(f"={len(self._cpus)}Q", values)) if values else 0
 
     def counters(self) -> Counters:
         """The kernel's exact counts, now."""
@@ -115,9 +157,22 @@ class Session:
         sender, target = struct.unpack(
             "=II", socket.inet_aton(request.sender_ip) + socket.inet_aton(request.target_ip)
         )
-        arguments = struct.pack("=QQQ", request.device, sender << 32 | target, came + 1)
+        device = self.decoder.pointer(request.device)
+        self._expire(device, sender << 32 | target, came + 1)
+
+    def _expire(self, device: int, exchange: int, before: int) -> None:
+        arguments = struct.pack("=QQQ", device, exchange, before)
         with contextlib.suppress(LibbpfError):  # before 5.10: it stays deferred
             self._bpf.run(self._descriptors[_EXPIRE], arguments)
+
+    def _expire_waiting(self, before: int) -> None:
+        """Give up on what waits for a program, if it came before that time."""
+        layout = self._structs["place"]
+        table = self._descriptors["map waiting"]
+        for key in list(self._bpf.keys(table, layout.size)):
+            place = layout.unpack(key)
+            if place.device & 1:  # WAITS_FOR_PROGRAM of bpf/judge.h
+                self._expire(place.device, place.sender_ip << 32 | place.target_ip, before)
 
     def monotonic(self, ts: int) -> int:
         """CLOCK_MONOTONIC of an event just read, ns."""
@@ -137,7 +192,7 @@ class Session:
         if not self._links:
             return "detached"
         zero = struct.pack("=I", 0)
-        if self._bpf.lookup(self._descriptors["map statistics"], zero, 8 * self._cpus) is None:
+        if self._bpf.lookup(self._descriptors["map statistics"], zero, 8 * len(self._cpus)) is None:
             return "the kernel's counts cannot be read"
         return None
 
@@ -148,10 +203,11 @@ class Session:
         the tracepoint engine would wait for the CPU's next packet.
         """
         self.decoder.offset = wall_offset()  # somebody may have set the clock
+        self._expire_waiting(time.monotonic_ns() - _ANSWER_NS)
         if _FLUSH not in self._descriptors:
             return
         standing = {}
-        for cpu, (opened, turn) in enumerate(self._rounds()):
+        for cpu, (opened, turn) in self._rounds().items():
             if not opened:
                 continue
             if self._standing.get(cpu) == turn:
@@ -159,18 +215,22 @@ class Session:
             standing[cpu] = turn
         self._standing = standing
 
-    def _rounds(self) -> list[tuple[int, int]]:
+    def _rounds(self) -> dict[int, tuple[int, int]]:
+        """By CPU: the slots that are open, and those settled so far."""
         layout = self._structs["round"]
         values = self._bpf.lookup(
-            self._descriptors["map rounds"], struct.pack("=I", 0), layout.size * self._cpus
+            self._descriptors["map rounds"], struct.pack("=I", 0), layout.size * len(self._cpus)
         )
         if values is None:
-            return []
+            return {}
         rounds = (
-            layout.unpack(values[at : at + layout.size])
-            for at in range(0, len(values), layout.size)
+            layout.unpack(values[nth * layout.size :][: layout.size])
+            for nth in range(len(self._cpus))
         )
-        return [(each.open, each.turn) for each in rounds]
+        return {
+            cpu: ((each.end - each.begin) & 0xFFFFFFFF, each.turn)
+            for cpu, each in zip(self._cpus, rounds, strict=True)
+        }
 
     def _flush(self, cpu: int) -> None:
         """Run the end marker on ``cpu``: there, in process context, no softirq is half-way."""
@@ -190,31 +250,38 @@ class Session:
 
         Where the kernel does not let it be attached, causes stay inferred.
         """
+        self._closer = self._watch(self._closer, self._closer_links, wanted)
+        recent = time.monotonic_ns() - self._answered_ns < _ANSWERS_WATCHED_NS
+        self._answers = self._watch(self._answers, self._answers_links, wanted or recent)
+
+    def _watch(self, names: list[str], links: list[int], wanted: bool) -> list[str]:
+        """The names, none once the kernel has refused one."""
         if not wanted:
-            while self._closer_links:
-                os.close(self._closer_links.pop())
-        elif not self._closer_links:
+            _close(links)
+        elif not links:
             try:
-                for name in self._closer:
-                    place = name.removeprefix("closer ")
-                    link = self._bpf.attach_raw_tracepoint(self._descriptors[name], place)
-                    self._closer_links.append(link)
+                for name in names:
+                    place = name.split()[1]
+                    links += [self._bpf.attach_raw_tracepoint(self._descriptors[name], place)]
             except LibbpfError:
-                self.look_closer(False)
-                self._closer = []
+                _close(links)
+                return []
+        return names
 
     def detach(self) -> None:
         """Detach everything; what was under way is settled, and can still be read."""
-        self.look_closer(False)
+        _close(self._closer_links)
+        _close(self._answers_links)
         if not self._links:
             return
         # The last link is where requests begin: without it, nothing new opens.
         os.close(self._descriptors.pop(self._links.pop()))
         time.sleep(_LET_PROGRAMS_END_S)
         if _FLUSH in self._descriptors:
-            for cpu, (opened, _) in enumerate(self._rounds()):
+            for cpu, (opened, _) in self._rounds().items():
                 if opened:
                     self._flush(cpu)
+        self._expire_waiting(time.monotonic_ns())
         while self._links:
             os.close(self._descriptors.pop(self._links.pop()))
 
@@ -294,7 +361,27 @@ def import_path() -> str:
     return f"{ours}{os.pathsep}{inherited}" if inherited else ours
 
 
-def _possible_cpus() -> int:
-    """Per-CPU maps have a value for every possible CPU, in the order of their numbers."""
-    text = Path("/sys/devices/system/cpu/possible").read_text()
-    return int(text.strip().split(",")[-1].split("-")[-1]) + 1
+def possible_cpus(text: str) -> list[int]:
+    """The numbers of "0-3,8-11": per-CPU maps have a value for each, in this order."""
+    cpus: list[int] = []
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        cpus += range(int(first), int(last or first) + 1)
+    return cpus
+
+
+def _close(links: list[int]) -> None:
+    while links:
+        os.close(links.pop())
+
+
+def _recursion_misses(descriptor: int) -> int:
+    try:
+        text = Path(f"/proc/self/fdinfo/{descriptor}").read_text()
+    except OSError:
+        return 0
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        if name == "recursion_misses":
+            return int(value)
+    return 0

@@ -73,6 +73,10 @@ class Trails:
             )
         if raw.freed_in:
             seen["dropped_in"] = self._freed_in[raw.freed_in]
+        if raw.redirected:
+            seen["redirected"] = True
+        if raw.dropped_on:
+            seen["dropped_on"] = raw.dropped_on
         if raw.taken_in:
             seen["taken_in"] = self._freed_in[raw.taken_in]
         if raw.asked:

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     FEXIT = "fexit"
     KPROBE = "kprobe"
     KRETPROBE = "kretprobe"
+    SOCKET = "socket"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,9 @@ class Engine:
     ``hooks`` ends with the one at which a request begins: attached last and detached
     first, no request is ever seen to begin that cannot be seen to end.
     ``macros`` are the engine's own, for its C. ``helpers`` are programs that the runner
-    runs; ``called`` is the one that others call through the map ``programs``.
+    runs; ``called`` is the one that others call through the map ``programs``. ``answers``
+    are hooks that see what programs answer, where ``hooks`` do not. ``filter`` is the
+    program of a packet socket for ARP (:mod:`tracer.kernel.arp_socket`).
     ``why_not`` gives None, or one line on why the engine cannot run here; whether the
     hooks can really be attached, only attaching them tells.
     """
@@ -54,6 +57,8 @@ class Engine:
     macros: Callable[[], dict[str, str]]
     helpers: tuple[str, ...] = ()
     called: str | None = None
+    answers: tuple[Hook, ...] = ()
+    filter: str | None = None
 
 
 def raw_tracepoint(place: str, program: str | None = None) -> Hook:
@@ -75,6 +80,10 @@ COMMON = (
 # The closer look (bpf/closer.h), in every engine: loaded with it, attached by the tracing
 # process for as long as it is needed. The last one says that a request's look is complete.
 CLOSER = (raw_tracepoint("fib_table_lookup"), raw_tracepoint("consume_skb"))
+
+# For function probes: it runs for packets of every protocol, and is attached with the
+# closer look, or while programs are known to answer.
+ANSWERS = (raw_tracepoint("net_dev_queue"),)
 
 # The ARP path for function probes: net/ipv4/arp.c, pneigh_* in net/core/neighbour.c.
 FUNCTIONS = ("arp_rcv", "arp_process", "arp_xmit", "pneigh_enqueue")

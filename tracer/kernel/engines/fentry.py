@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from tracer.kernel.btf import Btf
 from tracer.kernel.engines.engine import (
+    ANSWERS,
     FUNCTIONS,
     Engine,
     Hook,
@@ -37,4 +38,6 @@ ENGINE = Engine(
     hooks=function_hooks(_entry, _exit),
     why_not=_why_not,
     macros=function_macros,
+    helpers=("expire",),
+    answers=ANSWERS,
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tracer.kernel.btf import Btf
 from tracer.kernel.engines.engine import (
+    ANSWERS,
     Engine,
     Hook,
     Kind,
@@ -40,4 +41,6 @@ ENGINE = Engine(
     hooks=function_hooks(_entry, _exit),
     why_not=_why_not,
     macros=function_macros,
+    helpers=("expire",),
+    answers=ANSWERS,
 )

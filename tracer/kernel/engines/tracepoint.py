@@ -36,8 +36,9 @@ ENGINE = Engine(
         raw_tracepoint("net_dev_queue"),
         raw_tracepoint("netif_receive_skb"),
     ),
-    helpers=("raw_tracepoint__napi_poll", "expire"),
-    called="raw_tracepoint__napi_poll",
+    helpers=("flush", "expire"),
+    called="settle_round",
+    filter="arp_in",
     why_not=_why_not,
     macros=_macros,
 )
