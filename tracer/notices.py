@@ -123,5 +123,14 @@ class Investigate:
     evidence: Evidence
 
 
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """No line of the trace: a word to whoever runs it, on standard error."""
+
+    ts: int
+    interface: str
+    text: str
+
+
 Line = StartNotice | RequestNotice | FlagNotice | NeighbourNotice | LostNotice | StopNotice
-Notice = Line | Investigate
+Notice = Line | Investigate | Remark

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tracer.events import Event, Request
-from tracer.notices import FlagNotice, Investigate, Line
+from tracer.notices import FlagNotice, Investigate, Line, Remark
 from tracer.recording import Writer
 from tracer.state import State
 
@@ -17,7 +17,8 @@ from tracer.state import State
 class Pipeline:
     """Feeds the state, records what it was fed, and passes on what it says.
 
-    ``count``: after so many new requests no further request is taken (None: all are).
+    ``remark``: given the text of each. ``count``: after so many new requests no further
+    request is taken (None: all are).
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class Pipeline:
         order: Callable[[Investigate], None] | None = None,
         recording: Writer | None = None,
         count: int | None = None,
+        remark: Callable[[str], object] | None = None,
     ) -> None:
         self.state = State()
         self.flags_raised = 0
@@ -34,6 +36,7 @@ class Pipeline:
         self._order = order
         self._recording = recording
         self._left = count
+        self._remark = remark
 
     @property
     def full(self) -> bool:
@@ -57,6 +60,10 @@ class Pipeline:
             if isinstance(notice, Investigate):
                 if self._order is not None:
                     self._order(notice)
+                continue
+            if isinstance(notice, Remark):
+                if self._remark is not None:
+                    self._remark(f"arpwhy: {notice.interface}: {notice.text}")
                 continue
             if isinstance(notice, FlagNotice) and notice.state == "raised":
                 self.flags_raised += 1

@@ -17,12 +17,14 @@ from tracer.causes import establish
 from tracer.events import (
     CauseFound,
     Counters,
+    Elsewhere,
     LinkGone,
     Lost,
     Request,
     Started,
     Stopped,
     Tick,
+    Unjudged,
     Verdict,
 )
 from tracer.expiry import Expiry
@@ -59,6 +61,8 @@ class Live:
         self._expiry = Expiry()
         self._skipped = 0
         self._gone: dict[tuple[int, int], int] = {}
+        # By interface, and target or MAC address: what remarks were fed of.
+        self._told: dict[tuple[str, str], int] = {}
         self._stack = ExitStack()
 
     def start(self) -> Started:
@@ -145,6 +149,7 @@ class Live:
         while self._feed_requests(pipeline):
             pass
         self._feed_lost(pipeline)
+        self._feed_remarks(pipeline)
         if not pipeline.full:  # or the kernel has counted more than was asked for
             pipeline.feed(self._counters())
         pipeline.feed(Stopped(time.time_ns()))
@@ -183,6 +188,7 @@ class Live:
         self.session.tend()
         self.trouble = self.session.trouble()
         pipeline.flush()
+        self._feed_remarks(pipeline)
         if self._feed_lost(pipeline):
             pipeline.feed(self._counters())
         if self._gone:
@@ -196,6 +202,20 @@ class Live:
         if lost or skipped:
             pipeline.feed(Lost(time.time_ns(), lost, skipped))
         return bool(lost)
+
+    def _feed_remarks(self, pipeline: Pipeline) -> None:
+        """What the kernel side saw besides requests for the targets, if it is more now."""
+        now = time.time_ns()
+        told: dict[tuple[str, str], int] = {}
+        for interface, target_ip, count in self.session.unjudged():
+            told[interface, target_ip] = count
+            if self._traced(interface) and count > self._told.get((interface, target_ip), 0):
+                pipeline.feed(Unjudged(now, interface, target_ip, count))
+        for interface, mac, count in self.session.elsewhere():
+            told[interface, mac] = count
+            if self._traced(interface) and count > self._told.get((interface, mac), 0):
+                pipeline.feed(Elsewhere(now, interface, mac, count))
+        self._told = told
 
     def _counters(self) -> Counters:
         """The kernel's counts of the interfaces that the globs name."""

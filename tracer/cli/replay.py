@@ -23,7 +23,7 @@ def command(file: str, form: str, only: str) -> None:
         with StopSignals() as stop:
             output = standard_output(stop)
             try:
-                _replay(file, Pipeline(emitter(output, form, only)), stop)
+                _replay(file, Pipeline(emitter(output, form, only), remark=say), stop)
             finally:
                 # What was replayed before a fault is still worth reading.
                 output.flush()

@@ -90,6 +90,7 @@ def command(
                 order=live.investigator.order,
                 recording=recording,
                 count=count,
+                remark=say,
             )
             try:
                 pipeline.feed(started)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tracer.events import (
@@ -28,6 +29,7 @@ from tracer.notices import LostNotice, NeighbourNotice, Notice, StartNotice, Sto
 from tracer.state.flags import Flags, request_notice
 from tracer.state.interface import Interface
 from tracer.state.interfaces import LINK_LAG_NS, Interfaces, Key
+from tracer.state.remarks import Remarks
 from tracer.state.run import Run
 from tracer.state.tally import Tally, apply, change_by, take_over
 from tracer.state.views import CountedView, FlagView, HistogramView, InterfaceView, Totals
@@ -42,6 +44,7 @@ class State:
     def __init__(self) -> None:
         self._run = Run()
         self._flags = Flags(self._run)
+        self._remarks = Remarks()
         self._interfaces = Interfaces()
         self._live = self._interfaces.live
         self._handlers: dict[type, Callable[[Any, list[Notice]], None]] = {
@@ -118,6 +121,11 @@ class State:
             if interface is None:
                 self._stray_request(event, out)
                 return
+        if interface.not_pod is not None:
+            if event.late or event.corrects:
+                return  # it was told as ignored
+            event = _ignored(event, interface.not_pod)
+            verdict = event.verdict
         tally = interface.tally
         if event.interface != interface.name:
             interface.named(event.interface, event.ts)
@@ -248,6 +256,8 @@ class State:
             self._run.attribute(None, change.unanswered)
             return
         interface = self._enter(key, row.device, row.interface, ts, out)
+        if interface.not_pod is not None:
+            return  # the kernel side has judged what is not to be judged
         change = take_over(interface.tally, ts, row)
         apply(self._run.tally, change)
         self._flags.counted_by_kernel(interface, row, ts, change.unanswered, out)
@@ -258,7 +268,10 @@ class State:
         interface.named(event.interface, event.ts)
         # Links are told in order: had the old one's end been due, it would have come.
         interface.taken_over_ts = -1
-        if event.blind == interface.blind:
+        if event.not_pod is not None and interface.not_pod is None:
+            self._flags.vanished(interface, event.ts, out)
+        interface.not_pod = event.not_pod
+        if event.not_pod is not None or event.blind == interface.blind:
             return
         if event.blind is None:
             interface.blind = None
@@ -289,10 +302,14 @@ class State:
         """To be written."""
 
     def _unjudged(self, event: Unjudged, out: list[Notice]) -> None:
-        """To be written."""
+        named = [each for each in self._live.values() if each.name == event.interface]
+        if not any(each.not_pod for each in named):
+            judged = any(each.last_seen_ts for each in named)
+            self._remarks.unjudged(event, judged, out)
 
     def _elsewhere(self, event: Elsewhere, out: list[Notice]) -> None:
-        """To be written."""
+        if not any(i.not_pod for i in self._live.values() if i.name == event.interface):
+            self._remarks.elsewhere(event, out)
 
     def _tick(self, event: Tick, out: list[Notice]) -> None:
         """Time alone: what is due was said before the event was looked at."""
@@ -300,6 +317,7 @@ class State:
     def _stopped(self, event: Stopped, out: list[Notice]) -> None:
         self._flags.stop(event.ts, out)
         run = self._run
+        self._remarks.stop(not run.view().requests, out)
         started = event.ts if run.started_ts is None else run.started_ts
         tally = run.tally
         out.append(
@@ -316,3 +334,14 @@ class State:
                 skipped=run.skipped,
             )
         )
+
+
+def _ignored(event: Request, why: str) -> Request:
+    """A request of what is no pod's link: nobody promised an answer there."""
+    return replace(
+        event,
+        verdict=Verdict.IGNORED,
+        latency_ns=None,
+        answered_by=None,
+        evidence={"not_a_pod_link": why},
+    )

@@ -21,6 +21,7 @@ class Interface:
     ``name_ts`` is when the name was last seen to be true. ``taken_over_ts`` is when
     this device took the index over from another one whose removal was not yet told
     (-1: it did not). ``blind`` is why no request can be seen on it, since ``blind_since``.
+    ``not_pod`` is why it is no pod's link.
     """
 
     __slots__ = (
@@ -39,6 +40,7 @@ class Interface:
         "neighbour_failures",
         "neighbours",
         "netns",
+        "not_pod",
         "taken_over_ts",
         "tally",
     )
@@ -54,6 +56,7 @@ class Interface:
         self.taken_over_ts = -1
         self.blind: str | None = None
         self.blind_since = 0
+        self.not_pod: str | None = None
         self.names = names
         self.tally = Tally(names.bear(name))
         self.latency = Histogram()
