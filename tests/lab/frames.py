@@ -42,3 +42,9 @@ def arp(
             socket.inet_aton(target_ip),
         )
     )
+
+
+def sender_ip(frame: bytes) -> str:
+    """The sender's address in an ARP frame, behind a VLAN tag if it has one."""
+    start = 32 if frame[12:14] == b"\x81\x00" else 28
+    return socket.inet_ntoa(frame[start : start + 4])

@@ -115,10 +115,16 @@ def _sending_drops(interface: str) -> int:
 
 
 class Line:
-    """One pod's sending and counting end for one (target, sender)."""
+    """One pod's sending and counting end for one (target, sender).
 
-    def __init__(self, pod: Pod, frame: bytes, target: str, sender: str) -> None:
+    ``answers``: so many replies to each request are waited for.
+    """
+
+    def __init__(
+        self, pod: Pod, frame: bytes, target: str, sender: str, *, answers: int = 1
+    ) -> None:
         self.pod = pod
+        self.answers = answers
         self.frame = frame
         self.sent = 0
         self.replies = 0
@@ -218,7 +224,7 @@ def _collect(lines: Sequence[Line], settle: float) -> None:
         news = [line.count() for line in lines]  # every one, however many have some
         if any(news):
             deadline = time.monotonic() + settle
-        waiting = [line.socket for line in lines if line.replies < line.sent]
+        waiting = [line.socket for line in lines if line.replies < line.answers * line.sent]
         remaining = deadline - time.monotonic()
         if not waiting or remaining <= 0:
             return
