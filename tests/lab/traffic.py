@@ -60,7 +60,7 @@ class Tally:
         return None if self.last_reply_ns is None else self.last_reply_ns - self.first_sent_ns
 
 
-def _reply_filter(target: str, sender: str) -> list[tuple[int, int, int, int]]:
+def reply_filter(target: str, sender: str) -> list[tuple[int, int, int, int]]:
     """Classic BPF: an ARP reply from ``target`` to ``sender`` passes, all else does not."""
     (target_number,) = struct.unpack("!I", socket.inet_aton(target))
     (sender_number,) = struct.unpack("!I", socket.inet_aton(sender))
@@ -133,7 +133,7 @@ class Line:
         self.link_down = False
 
         def open_inside() -> tuple[socket.socket, int]:
-            return packet_socket("eth0", _reply_filter(target, sender)), _sending_drops("eth0")
+            return packet_socket("eth0", reply_filter(target, sender)), _sending_drops("eth0")
 
         self.socket, self._drops_before = pod.call(open_inside)
 
