@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import remedies
 import scenarios
 from lab import Lab
 from lab.errors import Unavailable
@@ -111,10 +112,8 @@ def test_text(lab: Lab) -> None:
 def mend(lab: Lab, pod: Pod, remedy: str) -> bool:
     """Runs the remedy's commands, with what only people know; False if there are none."""
     ran = False
-    for line in remedy.split("\n"):
-        if line.endswith(".") or " show " in line or " list " in line or " -L " in line:
-            continue
-        line = line.replace("GATEWAY", ROUTER_ADDRESS).replace("POD_ADDRESS", pod.address)
+    for pasted in remedies.pasted(remedy):
+        line = pasted.replace("GATEWAY", ROUTER_ADDRESS).replace("POD_ADDRESS", pod.address)
         done = lab.node.run(["sh", "-ec", line])
         assert done.returncode == 0, (line, done.stderr)
         ran = True
