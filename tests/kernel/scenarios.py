@@ -35,12 +35,12 @@ OTHER_SENDERS = [name for name in FAULTS if name.startswith("asks_as_")]
 
 
 def at_most(count: int) -> list[tuple[str, str]]:
-    """Of each cause's own faults, and of the field's of each cause, the first ones."""
+    """Of each cause's own faults the first ones, and of the field's half as many."""
     chosen: list[tuple[str, str]] = []
     taken: dict[tuple[str, bool], int] = {}
     for reason, fault in REFUSED:
         key = (reason, fault in _CLAIMED)
         taken[key] = taken.get(key, 0) + 1
-        if taken[key] <= count:
+        if taken[key] <= (count if key[1] else max(1, count // 2)):
             chosen.append((reason, fault))
     return chosen

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import NUMBERS, PATIENCE_S, Bench
-from lab import Lab, ring, traffic
+from lab import Lab, frames, ring, traffic
 from lab.errors import Unavailable
 from lab.faults import FAULTS
 from lab.names import GATEWAY
@@ -134,14 +134,18 @@ def pinging(pod: Pod, seconds: int) -> None:
         pytest.skip(str(lack))
 
 
-def heard_by_node(pod: Pod) -> socket.socket:
-    """What comes in on the node's side: how often the pod's kernel has asked."""
-    return pod.lab.keep(pod.lab.node.call(lambda: traffic.packet_socket(pod.interface)))
+def heard_in(pod: Pod) -> socket.socket:
+    """What the pod's own kernel sends, before anything could drop it."""
+    opened = pod.call(lambda: traffic.packet_socket("eth0", None, frames.ETH_P_ALL))
+    return pod.lab.keep(opened)
 
 
 def asked(sock: socket.socket) -> int:
     return sum(
-        frame[20:22] == b"\0\1" and frame[28:32] != b"\0\0\0\0" and frame[38:42] == _GATEWAY
+        frame[12:14] == b"\x08\x06"
+        and frame[20:22] == b"\0\1"
+        and frame[28:32] != b"\0\0\0\0"
+        and frame[38:42] == _GATEWAY
         for frame in iter(lambda: _next(sock), b"")
     )
 
@@ -154,7 +158,7 @@ _GATEWAY = socket.inet_aton(GATEWAY)
     [("proxy_arp_off", "proxy_arp_off"), ("source_route_missing", "source_rejected")],
 )
 def test_what_the_pods_own_kernel_asks(bench: Bench, pod: Pod, fault: str, reason: str) -> None:
-    with bench.lab.broken(fault, pod), heard_by_node(pod) as ear:
+    with bench.lab.broken(fault, pod), heard_in(pod) as ear:
         pinging(pod, 3)
         count = asked(ear)
         assert count >= 2
@@ -198,7 +202,7 @@ def test_without_kernel_addresses(engine: str, no_addresses: list[str]) -> None:
                 lab.break_(fault, pod)
             except Unavailable as lack:
                 pytest.skip(str(lack))
-            with heard_by_node(pod) as ear:
+            with heard_in(pod) as ear:
                 pinging(pod, 3)
                 count = asked(ear)
             assert count >= 2

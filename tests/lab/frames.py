@@ -11,6 +11,7 @@ ZERO_MAC = "00:00:00:00:00:00"
 REQUEST = 1
 REPLY = 2
 ETH_P_ARP = 0x0806
+ETH_P_ALL = 0x0003
 
 
 def mac_bytes(mac: str) -> bytes:

@@ -89,16 +89,21 @@ def attach_filter(sock: socket.socket, program: Sequence[tuple[int, int, int, in
 
 
 def packet_socket(
-    interface: str, program: Sequence[tuple[int, int, int, int]] | None = None
+    interface: str,
+    program: Sequence[tuple[int, int, int, int]] | None = None,
+    protocol: int = frames.ETH_P_ARP,
 ) -> socket.socket:
-    """A raw ARP socket on the interface, in the network namespace of the calling thread."""
+    """A raw ARP socket on the interface, in the network namespace of the calling thread.
+
+    With ``frames.ETH_P_ALL`` it hears what the namespace itself sends, too.
+    """
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
         if program is not None:
             attach_filter(sock, program)
         # Protocol 0 until here: nothing is received before the filter is in place.
-        sock.bind((interface, frames.ETH_P_ARP))
+        sock.bind((interface, protocol))
     except BaseException:
         sock.close()
         raise
