@@ -187,7 +187,11 @@ def no_addresses(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
     return ["setpriv", *drop, *command()]
 
 
-DROPPING = {"nft_netdev_ingress": "dropped_before_arp", "nft_arp_output": "filtered_out"}
+# fault -> reason, and what is dropped
+DROPPING = {
+    "nft_netdev_ingress": ("dropped_before_arp", "request"),
+    "nft_arp_output": ("filtered_out", "reply"),
+}
 
 
 def test_without_kernel_addresses(engine: str, no_addresses: list[str]) -> None:
@@ -197,7 +201,7 @@ def test_without_kernel_addresses(engine: str, no_addresses: list[str]) -> None:
         Tracer(lab.node, engine, program=no_addresses) as tracer,
     ):
         bench = Bench(lab, tracer)
-        for pod, (fault, reason) in zip(lab.pods, DROPPING.items(), strict=True):
+        for pod, (fault, (reason, dropped)) in zip(lab.pods, DROPPING.items(), strict=True):
             try:
                 lab.break_(fault, pod)
             except Unavailable as lack:
@@ -209,6 +213,8 @@ def test_without_kernel_addresses(engine: str, no_addresses: list[str]) -> None:
             assert bench.verdicts(pod, count) == {"unanswered": count}
             assert bench.flag(pod, "raised", reason=reason)
             assert {said for _, said in bench.flags(pod)} == {reason}, tracer.flags()
+            lines = tracer.requests(pod.interface)
+            assert {line["evidence"].get("dropped") for line in lines} == {dropped}, lines[-1]
         lab.mend()
         for pod in lab.pods:
             assert pod.ask(11).replies == 11
