@@ -79,6 +79,11 @@ def whole_again(lab: Lab, pod: Pod, fault: str, before: set[str]) -> None:
     lab.node.set_sysctls(
         {key: value for key, value in values if f"sysctl: {key}={value}" in changed}, gone_ok=True
     )
+    now = snapshot(lab.node)
+    for command, lines in (("del", now - before), ("add", before - now)):
+        for line in lines:
+            if line.startswith("route: "):
+                lab.node.run(["ip", "route", command, *line.split()[1:]])
     left = without(snapshot(lab.node), pod) ^ without(before, pod)
     assert left == set(), "the test's own clearing up"
 
