@@ -107,7 +107,12 @@ def ask_until_flagged(bench: Bench, pod: Pod, reason: str | None, known: Line | 
 
 def without(lines: set[str], pod: Pod) -> set[str]:
     """What is not the pod's own link's."""
-    return {line for line in lines if pod.interface not in line}
+    return {line for line in lines if pod.interface not in line or foreign_route(line, pod)}
+
+
+def foreign_route(line: str, pod: Pod) -> bool:
+    """Another's address that is sent to the pod. (What the fault routes so may well go.)"""
+    return line.startswith("route: ") and f"{pod.address} " not in line + " "
 
 
 def of_fault(line: str, before: set[str]) -> bool:
