@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
+import remedies
+import scenarios
 from conftest import EMULATED, NUMBERS, PATIENCE_S, WHY_NOT, Bench, every_engine
 from lab import Lab
 from lab.errors import Unavailable
@@ -22,13 +24,12 @@ from lab.names import GATEWAY
 from lab.pod import Pod
 from lab.tracer import Line, TracerError
 from results import Result, note, note_unavailable
+from scenarios import CLAIMED, NOT_TAKEN, OTHER_SENDERS, REFUSED
 
 from tracer.causes import CAUSES, INFERRED, OBSERVED
 
-SCENARIOS = [(cause.name, fault) for cause in CAUSES for fault in cause.shown_by]
 # No more than so many faults of each cause, where time is short.
-MOST = int(os.environ.get("ARPWHY_FAULTS") or len(SCENARIOS))
-CHOSEN = [(cause.name, fault) for cause in CAUSES for fault in cause.shown_by[:MOST]]
+CHOSEN = scenarios.at_most(int(os.environ.get("ARPWHY_FAULTS") or len(REFUSED)))
 
 # Flagged without any request, two seconds after the link went there. Who sees no request
 # (SEEN_BY) infers it: no request's own path shows it.
@@ -209,10 +210,11 @@ def expectation(engine: str, reason: str, fault: str) -> tuple[str | None, str |
 
 
 def test_every_cause_is_shown_by_two_faults() -> None:
-    assert len(SCENARIOS) == len(set(SCENARIOS))
-    shown = Counter(reason for reason, _ in SCENARIOS)
-    assert {cause.name for cause in CAUSES if shown[cause.name] < 2} == {"unknown"}
-    assert {fault for _, fault in SCENARIOS} <= set(FAULTS)
+    shown = REFUSED + NOT_TAKEN
+    assert len(shown) == len({fault for _, fault in shown})
+    times = Counter(reason for reason, _ in shown)
+    assert {cause.name for cause in CAUSES if times[cause.name] < 2} == {"unknown"}
+    assert {fault for _, fault in CLAIMED} <= set(FAULTS)
 
 
 @pytest.mark.parametrize(
@@ -237,13 +239,18 @@ def test_every_engine_names_the_cause(benches: Benches, pod: Pod, reason: str, f
                 note(Result(engine, reason, fault, *named(benches[engine], pod)))
     for engine, bench in benches.items():
         assert named(bench, pod) == expected[engine], f"{engine}: {evidence(bench, pod)}"
+        for flag in raised(bench, pod)[-1:]:
+            remedies.check(flag, fault)
 
     assert pod.ask(5).replies == 5
     for engine, bench in benches.items():
         confidence = expected[engine][1]
         seen = asked if engine in SEEN_BY.get(fault, (engine,)) else 0
         wait_requests(bench, pod, 2 + seen + 5)
-        if confidence is not None:
+        if fault in OTHER_SENDERS:
+            # What the pod asks as itself is answered, and nothing to the one that it was.
+            assert said(bench, pod)[0] == ("raised", reason), evidence(bench, pod)
+        elif confidence is not None:
             wait_cleared(bench, pod)
             check_flags(bench, pod, [reason], confidence)
         else:
@@ -264,7 +271,7 @@ def test_every_engine_names_the_cause(benches: Benches, pod: Pod, reason: str, f
 def test_of_two_faults_the_one_that_the_kernel_meets_first_is_named(
     benches: Benches, pod: Pod, first: str, second: str
 ) -> None:
-    reasons = {fault: reason for reason, fault in SCENARIOS}
+    reasons = {fault: reason for reason, fault in REFUSED}
     with broken(pod, second, first):
         asked = ask_until_named(benches, pod, dict.fromkeys(benches, (reasons[first], OBSERVED)))
         FAULTS[first].mend(pod.lab, pod)
@@ -317,7 +324,7 @@ LASTING = (
 def test_what_was_observed_is_not_doubted_while_it_lasts(benches: Benches, pod: Pod) -> None:
     """The closer look ends with the first observation; what later requests show is less."""
     lab = pod.lab
-    reasons = {fault: reason for reason, fault in SCENARIOS}
+    reasons = {fault: reason for reason, fault in REFUSED}
     others = [healthy(benches) for _ in LASTING[1:]]
     pods = dict(zip(LASTING, [pod, *others], strict=True))
     try:
@@ -343,7 +350,7 @@ def test_what_was_observed_is_not_doubted_while_it_lasts(benches: Benches, pod: 
 @pytest.mark.parametrize("fault", ["no_default_route", "forwarding_off_all"])
 def test_a_fault_of_all_pods_flags_each_of_them(benches: Benches, pod: Pod, fault: str) -> None:
     lab = pod.lab
-    reason = {name: reason for reason, name in SCENARIOS}[fault]
+    reason = {name: reason for reason, name in REFUSED}[fault]
     others = [healthy(benches) for _ in range(4)]
     pods = [pod, *others]
     try:

@@ -15,14 +15,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import remedies
+import scenarios
 from lab import Lab
 from lab.errors import Unavailable
 from lab.faults import FAULTS
 from lab.pod import Pod
 from lab.tracer import command
 from lab.wiring import ROUTER_ADDRESS
-
-from tracer.causes import CAUSES
 
 # What a program does with a packet is not in its configuration, nor how full a queue is: there
 # only a warning is given, of this name.
@@ -36,13 +36,15 @@ WARNED = {
     "proxy_queue_full": "proxy_delay",
     "proxy_queue_full_zero": "proxy_delay",
     "moved_mac": "mac",
+    "egress_limit_full": "ingress",
+    "ingress_limit_full": "egress",
+    "ingress_limit_full_class": "egress",
 }
 # Nothing on the node is broken: what the pod sends is.
 UNSEEN = {name for name, fault in FAULTS.items() if fault.frame is not None} - WARNED.keys()
 SHOWN = [
-    (fault, cause.name)
-    for cause in CAUSES
-    for fault in cause.shown_by
+    (fault, reason)
+    for reason, fault in scenarios.REFUSED
     if fault not in WARNED and fault not in UNSEEN
 ]
 
@@ -110,10 +112,8 @@ def test_text(lab: Lab) -> None:
 def mend(lab: Lab, pod: Pod, remedy: str) -> bool:
     """Runs the remedy's commands, with what only people know; False if there are none."""
     ran = False
-    for line in remedy.split("\n"):
-        if line.endswith(".") or " show " in line or " list " in line or " -L " in line:
-            continue
-        line = line.replace("GATEWAY", ROUTER_ADDRESS).replace("POD_ADDRESS", pod.address)
+    for pasted in remedies.pasted(remedy):
+        line = pasted.replace("GATEWAY", ROUTER_ADDRESS).replace("POD_ADDRESS", pod.address)
         done = lab.node.run(["sh", "-ec", line])
         assert done.returncode == 0, (line, done.stderr)
         ran = True
@@ -162,8 +162,9 @@ def test_warned_of(lab: Lab, fault: str) -> None:
 
 
 def test_every_fault_is_shown_or_warned_of_or_not_the_nodes() -> None:
-    """``proxy_delay`` alone is none of a cause's: it delays."""
-    assert {fault for fault, _ in SHOWN} | WARNED.keys() | UNSEEN | {"proxy_delay"} == set(FAULTS)
+    """``proxy_delay`` is none of a cause's: it delays; nor is what is answered."""
+    others = {"proxy_delay", *scenarios.BYSTANDERS, *(fault for _, fault in scenarios.NOT_TAKEN)}
+    assert {fault for fault, _ in SHOWN} | WARNED.keys() | UNSEEN | others == set(FAULTS)
 
 
 def test_two_faults_of_two_pods(lab: Lab) -> None:

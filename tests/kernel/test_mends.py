@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What arpwhy prints as the mend, pasted on the node, mends: the pod is answered again."""
+"""What arpwhy prints as a command, pasted on the node, mends, and costs nobody anything: beside
+the pod there live others, and the node itself. Advice has nothing that could be pasted."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import remedies
 from conftest import EMULATED, NUMBERS, PATIENCE_S, Bench
 from lab import Lab
 from lab.errors import Unavailable
@@ -15,34 +17,46 @@ from lab.faults import FAULTS
 from lab.pod import Pod
 from lab.tracer import Line, Tracer
 from lab.wiring import ROUTER_ADDRESS
+from scenarios import OTHER_SENDERS, REFUSED
+from snapshot import snapshot
 
-from tracer.causes import CAUSES
+SCENARIOS = REFUSED[: 20 if EMULATED else None]
+OTHER_POOL = "10.233.7.9"
+MOST = 3  # commands one after the other: what one mends may bring out what it was hiding
+ASKED = 2
 
-# The mend is in the pod, or what is wrong may be another's, and so a sentence: nothing on the
-# node is to be changed.
-IN_THE_POD = (
-    *("link_down", "other_mac_request", "malformed_hardware", "malformed_lengths"),
-    *("source_route_foreign", "source_local", "tc_ingress_drop", "tc_ingress_stolen"),
-    *("tc_egress_drop", "tc_egress_stolen"),
-)
-# The lab's node has no other default route below the one that refuses. That the reason is
-# still no_route no new flag says (docs/KNOWN_ISSUES.md).
-DEFAULT = f"ip route add default via {ROUTER_ADDRESS}"
-AFTERWARDS = {"unreachable_default": DEFAULT, "throw_default": DEFAULT}
 
-SCENARIOS = [
-    (cause.name, fault)
-    for cause in CAUSES
-    for fault in [name for name in cause.shown_by if name not in IN_THE_POD][
-        : 1 if EMULATED else None
-    ]
-]
+class Others:
+    """The bystanders: a healthy pod, a limited one, one of another pool, and the node."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.pods = [
+            lab.add_pod("healthy"),
+            lab.add_pod("limited"),
+            lab.add_pod("pool2", address=OTHER_POOL),
+        ]
+        for limit in ("egress_limit", "ingress_limit"):
+            with contextlib.suppress(Unavailable):
+                lab.break_(limit, self.pods[1])
+
+    def reached(self) -> dict[str, bool]:
+        """Whose gateway answers, and whether the node reaches its router."""
+        tallies = self.lab.storm(dict.fromkeys(self.pods, ASKED), settle=0.1)
+        reached = {pod.name: tally.replies == ASKED for pod, tally in tallies.items()}
+        ping = self.lab.node.run(["ping", "-n", "-c", "1", "-W", "1", ROUTER_ADDRESS])
+        return {**reached, "the node's router": ping.returncode == 0}
 
 
 @pytest.fixture(scope="module")
 def bench(any_engine: str) -> Iterator[Bench]:
     with Lab("mends", pods=0) as lab, Tracer(lab.node, engine=any_engine) as tracer:
         yield Bench(lab, tracer)
+
+
+@pytest.fixture(scope="module")
+def others(bench: Bench) -> Others:
+    return Others(bench.lab)
 
 
 @pytest.fixture
@@ -53,13 +67,25 @@ def pod(bench: Bench) -> Iterator[Pod]:
     bench.lab.delete_pod(made)
 
 
-def whole_again(lab: Lab, pod: Pod, fault: str) -> None:
+def whole_again(lab: Lab, pod: Pod, fault: str, before: set[str]) -> None:
     """As before the fault, whatever of it is left: what was pasted has undone a part."""
     with contextlib.suppress(Exception):  # anything that is not there any more
         FAULTS[fault].mend(lab, pod)
     if any(record["fault"] == fault for record in lab.state.faults):
         FAULTS[fault].forget(lab, pod)
     lab.node.run(["ip", "route", "replace", "default", "via", ROUTER_ADDRESS])
+    values = [line[8:].split("=", 1) for line in before if line.startswith("sysctl: ")]
+    changed = before - snapshot(lab.node)
+    lab.node.set_sysctls(
+        {key: value for key, value in values if f"sysctl: {key}={value}" in changed}, gone_ok=True
+    )
+    now = snapshot(lab.node)
+    for command, lines in (("del", now - before), ("add", before - now)):
+        for line in lines:
+            if line.startswith("route: "):
+                lab.node.run(["ip", "route", command, *line.split()[1:]])
+    left = without(snapshot(lab.node), pod) ^ without(before, pod)
+    assert left == set(), "the test's own clearing up"
 
 
 def newest(bench: Bench, pod: Pod) -> Line | None:
@@ -79,34 +105,84 @@ def ask_until_flagged(bench: Bench, pod: Pod, reason: str | None, known: Line | 
     pytest.fail(f"no flag; {bench.tracer.flags(pod.interface)}")
 
 
-def paste(lab: Lab, remedy: str) -> None:
-    for line in remedy.replace("GATEWAY", ROUTER_ADDRESS).split("\n"):
-        if not line.endswith("."):
-            done = lab.node.run(["sh", "-c", line])
-            assert done.returncode == 0, (line, done.stderr)
+def without(lines: set[str], pod: Pod) -> set[str]:
+    """What is not the pod's own link's."""
+    return {line for line in lines if pod.interface not in line or foreign_route(line, pod)}
+
+
+def foreign_route(line: str, pod: Pod) -> bool:
+    """Another's address that is sent to the pod. (What the fault routes so may well go.)"""
+    return line.startswith("route: ") and f"{pod.address} " not in line + " "
+
+
+def of_fault(line: str, before: set[str]) -> bool:
+    """Whether it is the state of a link that the fault has brought."""
+    number = line.split(": ")[1]
+    return line.startswith("link: ") and not any(
+        each.startswith(f"link: {number}: ") for each in before
+    )
+
+
+def paste(lab: Lab, pod: Pod, remedy: str, before: set[str]) -> None:
+    """Each line works and changes something, and nothing that is others' goes or comes.
+
+    ``before``: the node without the fault. What the fault itself has brought may go, and what
+    it has taken may come back.
+    """
+    under_fault = snapshot(lab.node)
+    for line in remedies.pasted(remedy):
+        was = snapshot(lab.node)
+        done = lab.node.run(["bash", "-c", line])
+        assert done.returncode == 0, (line, done.stderr)
+        assert snapshot(lab.node) != was, f"does nothing: {line}"
+    after = without(snapshot(lab.node), pod)
+    lost = without(before & under_fault, pod) - after
+    assert lost == set(), (remedy, "takes from others")
+    came = {line for line in after - under_fault - before if not of_fault(line, before)}
+    assert came == set(), (remedy, "gives to others")
+
+
+def answered(pod: Pod) -> bool:
+    """A link that came up takes its time."""
+    deadline = time.monotonic() + 1.0
+    while pod.ask(ASKED, settle=0.2).replies != ASKED:
+        if time.monotonic() > deadline:
+            return False
+    return True
 
 
 @pytest.mark.parametrize(
     ("reason", "fault"), SCENARIOS, ids=[f"{reason}-{fault}" for reason, fault in SCENARIOS]
 )
-def test_the_mend(bench: Bench, pod: Pod, reason: str, fault: str) -> None:
+def test_the_mend(bench: Bench, others: Others, pod: Pod, reason: str, fault: str) -> None:
     lab = bench.lab
+    before = snapshot(lab.node)
+    assert set(others.reached().values()) == {True}
     try:
         FAULTS[fault].break_(lab, pod)
     except Unavailable as lack:
         pytest.skip(f"{fault}: {lack}")
     try:
         flag = ask_until_flagged(bench, pod, reason, None)
-        pasted = []
-        # What it mends may bring out what it was hiding: that is flagged in its turn.
+        reached = others.reached()
+        said = []
         while True:
-            paste(lab, flag["remedy"])
-            pasted.append(flag["remedy"])
-            paste(lab, AFTERWARDS.get(fault, "."))
-            if pod.ask(2).replies == 2:
+            remedies.check(flag, fault if not said else None)
+            said.append((flag["reason"], flag["remedy"]))
+            if flag["remedy_kind"] == "advice":
+                assert not answered(pod)
                 break
-            assert len(pasted) < 3, pasted
+            paste(lab, pod, flag["remedy"], before)
+            now = others.reached()
+            assert [who for who in now if now[who] < reached[who]] == [], said
+            reached = now
+            if answered(pod):
+                bench.flag(pod, "cleared")
+                break
+            assert len(said) < MOST, said
             flag = ask_until_flagged(bench, pod, None, flag)
-        bench.flag(pod, "cleared")
     finally:
-        whole_again(lab, pod, fault)
+        whole_again(lab, pod, fault, before)
+    if fault not in OTHER_SENDERS:
+        assert answered(pod)
+        bench.flag(pod, "cleared")

@@ -173,7 +173,9 @@ def _ask(options: argparse.Namespace) -> None:
 
 def _faults(_: argparse.Namespace) -> None:
     for name, fault in sorted(FAULTS.items()):
-        print(f"{name:24} {fault.about}{'  [whole node]' if fault.whole_node else ''}")
+        notes = "  [whole node]" if fault.whole_node else ""
+        notes += "  [answered all the same]" if fault.answers and not fault.delays else ""
+        print(f"{name:28} {fault.about}{notes}")
 
 
 def _down(options: argparse.Namespace) -> None:

@@ -197,6 +197,11 @@ class Lab:
                 request = change(request)
         return request
 
+    def answers(self, pod: Pod) -> int:
+        """How many replies a request of the pod's may get: two while somebody else answers."""
+        records = [record for record in self.state.faults if record["pod"] == pod.name]
+        return max([1, *(FAULTS[record["fault"]].answers for record in records)])
+
     def in_node(self) -> AbstractContextManager[None]:
         """The calling thread, and every command it starts, is in the node for the block."""
         return self.node.entered()

@@ -11,6 +11,7 @@ ZERO_MAC = "00:00:00:00:00:00"
 REQUEST = 1
 REPLY = 2
 ETH_P_ARP = 0x0806
+ETH_P_ALL = 0x0003
 
 
 def mac_bytes(mac: str) -> bytes:
@@ -42,3 +43,9 @@ def arp(
             socket.inet_aton(target_ip),
         )
     )
+
+
+def sender_ip(frame: bytes) -> str:
+    """The sender's address in an ARP frame, behind a VLAN tag if it has one."""
+    start = 32 if frame[12:14] == b"\x81\x00" else 28
+    return socket.inet_ntoa(frame[start : start + 4])

@@ -36,6 +36,16 @@ def wait_up(ipr: Any, name: str, timeout: float = 10.0) -> None:
         time.sleep(0.002)
 
 
+def wait_down(ipr: Any, name: str, timeout: float = 10.0) -> None:
+    """Until the link is operationally down and the kernel has marked its routes so."""
+    number = index(ipr, name)
+    deadline = time.monotonic() + timeout
+    while next(iter(ipr.get_links(number))).get_attr("IFLA_OPERSTATE") == "UP":
+        if time.monotonic() > deadline:
+            raise LabError(f"{name} did not go down within {timeout:g} s")
+        time.sleep(0.002)
+
+
 @contextmanager
 def kind_may_lack(what: str) -> Iterator[None]:
     """Unavailable, naming ``what``, if the kernel has no links of the kind made in the block."""

@@ -94,7 +94,9 @@ class Pod(Netns):
     ) -> traffic.Line:
         """A :class:`lab.traffic.Line` for such requests; the caller closes it."""
         frame = self.lab.frame(self, self.request(target, sender, destination=destination))
-        return traffic.Line(self, frame, target, self.address if sender is None else sender)
+        # A fault may have the pod ask as somebody else: the reply goes to that address.
+        sender = frames.sender_ip(frame)
+        return traffic.Line(self, frame, target, sender, answers=self.lab.answers(self))
 
     def ask(
         self,

@@ -60,7 +60,7 @@ class Tally:
         return None if self.last_reply_ns is None else self.last_reply_ns - self.first_sent_ns
 
 
-def _reply_filter(target: str, sender: str) -> list[tuple[int, int, int, int]]:
+def reply_filter(target: str, sender: str) -> list[tuple[int, int, int, int]]:
     """Classic BPF: an ARP reply from ``target`` to ``sender`` passes, all else does not."""
     (target_number,) = struct.unpack("!I", socket.inet_aton(target))
     (sender_number,) = struct.unpack("!I", socket.inet_aton(sender))
@@ -89,16 +89,21 @@ def attach_filter(sock: socket.socket, program: Sequence[tuple[int, int, int, in
 
 
 def packet_socket(
-    interface: str, program: Sequence[tuple[int, int, int, int]] | None = None
+    interface: str,
+    program: Sequence[tuple[int, int, int, int]] | None = None,
+    protocol: int = frames.ETH_P_ARP,
 ) -> socket.socket:
-    """A raw ARP socket on the interface, in the network namespace of the calling thread."""
+    """A raw ARP socket on the interface, in the network namespace of the calling thread.
+
+    With ``frames.ETH_P_ALL`` it hears what the namespace itself sends, too.
+    """
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
         if program is not None:
             attach_filter(sock, program)
         # Protocol 0 until here: nothing is received before the filter is in place.
-        sock.bind((interface, frames.ETH_P_ARP))
+        sock.bind((interface, protocol))
     except BaseException:
         sock.close()
         raise
@@ -115,10 +120,16 @@ def _sending_drops(interface: str) -> int:
 
 
 class Line:
-    """One pod's sending and counting end for one (target, sender)."""
+    """One pod's sending and counting end for one (target, sender).
 
-    def __init__(self, pod: Pod, frame: bytes, target: str, sender: str) -> None:
+    ``answers``: so many replies to each request are waited for.
+    """
+
+    def __init__(
+        self, pod: Pod, frame: bytes, target: str, sender: str, *, answers: int = 1
+    ) -> None:
         self.pod = pod
+        self.answers = answers
         self.frame = frame
         self.sent = 0
         self.replies = 0
@@ -127,7 +138,7 @@ class Line:
         self.link_down = False
 
         def open_inside() -> tuple[socket.socket, int]:
-            return packet_socket("eth0", _reply_filter(target, sender)), _sending_drops("eth0")
+            return packet_socket("eth0", reply_filter(target, sender)), _sending_drops("eth0")
 
         self.socket, self._drops_before = pod.call(open_inside)
 
@@ -218,7 +229,7 @@ def _collect(lines: Sequence[Line], settle: float) -> None:
         news = [line.count() for line in lines]  # every one, however many have some
         if any(news):
             deadline = time.monotonic() + settle
-        waiting = [line.socket for line in lines if line.replies < line.sent]
+        waiting = [line.socket for line in lines if line.replies < line.answers * line.sent]
         remaining = deadline - time.monotonic()
         if not waiting or remaining <= 0:
             return

@@ -207,6 +207,10 @@ def page(matrix: Matrix) -> str:
             "(docs/KNOWN_ISSUES.md);",
             "- `cannot be had`: the fault cannot be brought about on that kernel.",
             "",
+            "The rows `answered` are bystanders: they look like faults, each request is answered, "
+            "and",
+            "nothing is flagged.",
+            "",
             *faults,
             *(["", *notes] if notes else []),
             "",

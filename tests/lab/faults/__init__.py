@@ -5,16 +5,26 @@ subject (or a new one, imported here) under ``@fault``; test_lab.py then tests i
 from __future__ import annotations
 
 from . import (  # noqa: F401 - they register
+    addresses,
+    asks_as,
+    copies,
+    defaults,
+    everyone,
     frames,
+    in_the_pod,
+    limits,
     link,
     netfilter,
     proxy_queue,
     qdisc,
+    responders,
     routing,
     sender,
     sysctls,
+    tags,
     target,
     tc,
+    twins,
     xdp,
 )
 from .registry import FAULTS, Fault, Record, fault

@@ -53,7 +53,7 @@ def noarp_by_ioctl(lab: Lab, pod: Pod) -> Saved:
     return {}
 
 
-def _take_down(netns: Netns, interface: str) -> Saved:
+def take_down(netns: Netns, interface: str) -> Saved:
     """The interface's routes go with it: they are saved."""
 
     def inside(ipr: Any) -> Saved:
@@ -65,7 +65,7 @@ def _take_down(netns: Netns, interface: str) -> Saved:
     return netns.netlink(inside)
 
 
-def _bring_up(netns: Netns, interface: str, saved: Saved) -> None:
+def bring_up(netns: Netns, interface: str, saved: Saved) -> None:
     def inside(ipr: Any) -> None:
         ipr.link("set", index=links.index(ipr, interface), state="up")
         links.wait_up(ipr, interface)
@@ -75,7 +75,7 @@ def _bring_up(netns: Netns, interface: str, saved: Saved) -> None:
 
 
 def _link_up(lab: Lab, pod: Pod, saved: Saved) -> None:
-    _bring_up(pod, "eth0", saved)
+    bring_up(pod, "eth0", saved)
     lab.node.netlink(lambda ipr: links.wait_up(ipr, pod.interface))
 
 
@@ -86,18 +86,18 @@ def _link_up(lab: Lab, pod: Pod, saved: Saved) -> None:
 )
 def link_down(_: Lab, pod: Pod) -> Saved:
     """Takes the pod's own routes with it; they are put back."""
-    return _take_down(pod, "eth0")
+    return take_down(pod, "eth0")
 
 
 def _host_link_up(lab: Lab, pod: Pod, saved: Saved) -> None:
-    _bring_up(lab.node, pod.interface, saved)
+    bring_up(lab.node, pod.interface, saved)
     pod.netlink(lambda ipr: links.wait_up(ipr, "eth0"))
 
 
 @fault("the pod's interface on the node is down", undo=_host_link_up, touches="link")
 def host_link_down(lab: Lab, pod: Pod) -> Saved:
     """Takes the node's /32 route to the pod with it; it is put back."""
-    return _take_down(lab.node, pod.interface)
+    return take_down(lab.node, pod.interface)
 
 
 def _bridge_name(pod: Pod) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _REQUEST, _REPLY = "arp operation request", "arp operation reply"
 
 
-def _add(
+def make_table(
     lab: Lab, pod: Pod, family: str, chain: str, rule: str, *, policy: str = "accept"
 ) -> Saved:
     words = f"{chain.split(maxsplit=1)[0]}_{policy}_{pod.interface}"
@@ -30,39 +30,39 @@ def _add(
     return {"family": family, "table": table}
 
 
-def _delete(lab: Lab, _: Pod, saved: Saved) -> None:
+def delete_table(lab: Lab, _: Pod, saved: Saved) -> None:
     lab.node.tool(["nft", "delete", "table", saved["family"], saved["table"]], package="nftables")
 
 
-@fault("nft netdev ingress drops the request", undo=_delete)
+@fault("nft netdev ingress drops the request", undo=delete_table)
 def nft_netdev_ingress(lab: Lab, pod: Pod) -> Saved:
     chain = f'ingress device "{pod.interface}"'
-    return _add(lab, pod, "netdev", chain, f"{_REQUEST} counter drop")
+    return make_table(lab, pod, "netdev", chain, f"{_REQUEST} counter drop")
 
 
-@fault("nft netdev egress drops the reply", undo=_delete)
+@fault("nft netdev egress drops the reply", undo=delete_table)
 def nft_netdev_egress(lab: Lab, pod: Pod) -> Saved:
     """Linux 5.16 and later."""
     chain = f'egress device "{pod.interface}"'
-    return _add(lab, pod, "netdev", chain, f"{_REPLY} counter drop")
+    return make_table(lab, pod, "netdev", chain, f"{_REPLY} counter drop")
 
 
-@fault("nft arp input drops the request", undo=_delete)
+@fault("nft arp input drops the request", undo=delete_table)
 def nft_arp_input(lab: Lab, pod: Pod) -> Saved:
     rule = f'iifname "{pod.interface}" {_REQUEST} counter drop'
-    return _add(lab, pod, "arp", "input", rule)
+    return make_table(lab, pod, "arp", "input", rule)
 
 
-@fault("nft arp input accepts the others, and its policy drops the request", undo=_delete)
+@fault("nft arp input accepts the others, and its policy drops the request", undo=delete_table)
 def nft_arp_input_policy(lab: Lab, pod: Pod) -> Saved:
     rule = f'iifname != "{pod.interface}" counter accept'
-    return _add(lab, pod, "arp", "input", rule, policy="drop")
+    return make_table(lab, pod, "arp", "input", rule, policy="drop")
 
 
-@fault("nft arp output drops the reply", undo=_delete)
+@fault("nft arp output drops the reply", undo=delete_table)
 def nft_arp_output(lab: Lab, pod: Pod) -> Saved:
     rule = f'oifname "{pod.interface}" {_REPLY} counter drop'
-    return _add(lab, pod, "arp", "output", rule)
+    return make_table(lab, pod, "arp", "output", rule)
 
 
 def _arptables(lab: Lab, *args: str) -> None:
@@ -74,14 +74,14 @@ def _nft_tables(lab: Lab) -> list[str]:
     return done.stdout.splitlines()
 
 
-def _append(lab: Lab, *rule: str) -> Saved:
+def append(lab: Lab, *rule: str) -> Saved:
     """With arptables-nft the first rule makes ``table arp filter``: it goes with the rule."""
     before = _nft_tables(lab)
     _arptables(lab, "-A", *rule)
     return {"rule": list(rule), "table": _nft_tables(lab) != before}
 
 
-def _take_out(lab: Lab, _: Pod, saved: Saved) -> None:
+def take_out(lab: Lab, _: Pod, saved: Saved) -> None:
     _arptables(lab, "-D", *saved["rule"])
     others = [r for r in lab.state.faults if r["saved"].get("rule") not in (None, saved["rule"])]
     if not saved["table"]:
@@ -92,11 +92,11 @@ def _take_out(lab: Lab, _: Pod, saved: Saved) -> None:
         lab.node.tool(["nft", "delete", "table", "arp", "filter"], package="nftables")
 
 
-@fault("arptables drops the request", undo=_take_out)
+@fault("arptables drops the request", undo=take_out)
 def arptables_input(lab: Lab, pod: Pod) -> Saved:
-    return _append(lab, "INPUT", "-i", pod.interface, "--opcode", "1", "-j", "DROP")
+    return append(lab, "INPUT", "-i", pod.interface, "--opcode", "1", "-j", "DROP")
 
 
-@fault("arptables drops the reply", undo=_take_out)
+@fault("arptables drops the reply", undo=take_out)
 def arptables_output(lab: Lab, pod: Pod) -> Saved:
-    return _append(lab, "OUTPUT", "-o", pod.interface, "--opcode", "2", "-j", "DROP")
+    return append(lab, "OUTPUT", "-o", pod.interface, "--opcode", "2", "-j", "DROP")

@@ -27,6 +27,10 @@ class Fault:
     ``shared``: it breaks one pod by changing what is the node's, so one pod at a time.
     ``delays``: the answer comes late instead of not at all.
     ``frame``: makes of a pod's request the one that it sends instead while this is broken.
+    ``answers``: how many replies each request gets all the same. Of a bystander one: it
+    looks like a fault and is none. ``reason``: the cause that is to be named, of those that
+    no cause in tracer/causes claims (its ``shown_by``). ``remedy``: ``command`` or
+    ``advice``, where only one of them is right.
     """
 
     name: str
@@ -36,6 +40,9 @@ class Fault:
     shared: bool
     delays: bool
     frame: Callable[[bytes], bytes] | None
+    answers: int
+    reason: str | None
+    remedy: str | None
     apply: Callable[[Lab, Pod], Saved]
     undo: Callable[[Lab, Pod, Saved], None]
 
@@ -89,13 +96,27 @@ def fault(
     shared: bool = False,
     delays: bool = False,
     frame: Callable[[bytes], bytes] | None = None,
+    answers: int = 0,
+    reason: str | None = None,
+    remedy: str | None = None,
 ) -> Callable[[Callable[[Lab, Pod], Saved]], Callable[[Lab, Pod], Saved]]:
     """Register the function that breaks, under its own name."""
 
     def register(apply: Callable[[Lab, Pod], Saved]) -> Callable[[Lab, Pod], Saved]:
         name = apply.__name__
         FAULTS[name] = Fault(
-            name, about, touches or name, whole_node, shared, delays, frame, apply, undo
+            name=name,
+            about=about,
+            touches=touches or name,
+            whole_node=whole_node,
+            shared=shared,
+            delays=delays,
+            frame=frame,
+            answers=answers,
+            reason=reason,
+            remedy=remedy,
+            apply=apply,
+            undo=undo,
         )
         return apply
 

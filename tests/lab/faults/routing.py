@@ -20,8 +20,8 @@ _BLACKHOLE, _UNREACHABLE, _PROHIBIT, _THROW = 6, 7, 8, 9
 _LINK_SCOPE = 253
 _LOCAL_TABLE = 255
 _RULE_PRIORITY = 100
-_DEFAULT = "default route"
-_TO_TARGET = "route to the target"
+DEFAULT = "default route"
+TO_TARGET = "route to the target"
 
 
 def swap(lab: Lab, remove: list[routes.Route], add: list[routes.Route]) -> Saved:
@@ -56,47 +56,47 @@ def on_link(lab: Lab, interface: str, kind: int = _UNICAST, **where: Any) -> rou
     }
 
 
-def _no_default_but(lab: Lab, *add: routes.Route) -> Saved:
+def no_default_but(lab: Lab, *add: routes.Route) -> Saved:
     return swap(lab, lab.node.netlink(routes.default_routes), list(add))
 
 
-@fault("no default route", undo=swap_back, touches=_DEFAULT, whole_node=True)
+@fault("no default route", undo=swap_back, touches=DEFAULT, whole_node=True)
 def no_default_route(lab: Lab, _: Pod) -> Saved:
-    return _no_default_but(lab)
+    return no_default_but(lab)
 
 
 @fault(
     "the default route is of type unreachable",
     undo=swap_back,
-    touches=_DEFAULT,
+    touches=DEFAULT,
     whole_node=True,
 )
 def unreachable_default(lab: Lab, _: Pod) -> Saved:
-    return _no_default_but(lab, dead_end(_UNREACHABLE, dst_len=0))
+    return no_default_but(lab, dead_end(_UNREACHABLE, dst_len=0))
 
 
-@fault("the default route is of type throw", undo=swap_back, touches=_DEFAULT, whole_node=True)
+@fault("the default route is of type throw", undo=swap_back, touches=DEFAULT, whole_node=True)
 def throw_default(lab: Lab, _: Pod) -> Saved:
     """The lookup leaves the main table, and the next one, default, is empty."""
-    return _no_default_but(lab, dead_end(_THROW, dst_len=0))
+    return no_default_but(lab, dead_end(_THROW, dst_len=0))
 
 
 @fault(
     "the default route leaves through the pod's interface",
     undo=swap_back,
-    touches=_DEFAULT,
+    touches=DEFAULT,
     shared=True,
 )
 def default_through_pod(lab: Lab, pod: Pod) -> Saved:
-    return _no_default_but(lab, on_link(lab, pod.interface, dst_len=0))
+    return no_default_but(lab, on_link(lab, pod.interface, dst_len=0))
 
 
-@fault(f"a blackhole route to {GATEWAY}", undo=swap_back, touches=_TO_TARGET, whole_node=True)
+@fault(f"a blackhole route to {GATEWAY}", undo=swap_back, touches=TO_TARGET, whole_node=True)
 def blackhole_target(lab: Lab, _: Pod) -> Saved:
     return swap(lab, [], [dead_end(_BLACKHOLE, dst=GATEWAY, dst_len=32)])
 
 
-@fault(f"a prohibit route to {GATEWAY}", undo=swap_back, touches=_TO_TARGET, whole_node=True)
+@fault(f"a prohibit route to {GATEWAY}", undo=swap_back, touches=TO_TARGET, whole_node=True)
 def prohibit_target_route(lab: Lab, _: Pod) -> Saved:
     return swap(lab, [], [dead_end(_PROHIBIT, dst=GATEWAY, dst_len=32)])
 
@@ -104,7 +104,7 @@ def prohibit_target_route(lab: Lab, _: Pod) -> Saved:
 @fault(
     f"a route to {GATEWAY} leaves through the pod's interface",
     undo=swap_back,
-    touches=_TO_TARGET,
+    touches=TO_TARGET,
     shared=True,
 )
 def target_through_pod(lab: Lab, pod: Pod) -> Saved:
@@ -114,7 +114,7 @@ def target_through_pod(lab: Lab, pod: Pod) -> Saved:
 @fault(
     f"{GATEWAY} is a broadcast address of the node's",
     undo=swap_back,
-    touches=_TO_TARGET,
+    touches=TO_TARGET,
     whole_node=True,
 )
 def broadcast_target(lab: Lab, _: Pod) -> Saved:
@@ -123,12 +123,12 @@ def broadcast_target(lab: Lab, _: Pod) -> Saved:
     return swap(lab, [], [{**route, "table": _LOCAL_TABLE}])
 
 
-@fault(f"a multicast route to {GATEWAY}", undo=swap_back, touches=_TO_TARGET, whole_node=True)
+@fault(f"a multicast route to {GATEWAY}", undo=swap_back, touches=TO_TARGET, whole_node=True)
 def multicast_target(lab: Lab, _: Pod) -> Saved:
     return swap(lab, [], [on_link(lab, lab.node.uplink, _MULTICAST, dst=GATEWAY, dst_len=32)])
 
 
-@fault(f"an anycast route to {GATEWAY}", undo=swap_back, touches=_TO_TARGET, whole_node=True)
+@fault(f"an anycast route to {GATEWAY}", undo=swap_back, touches=TO_TARGET, whole_node=True)
 def anycast_target(lab: Lab, _: Pod) -> Saved:
     return swap(lab, [], [on_link(lab, lab.node.uplink, _ANYCAST, dst=GATEWAY, dst_len=32)])
 

@@ -1,22 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """An XDP program that drops ARP: in the driver, or in the kernel's generic code after it.
 
-Written in instructions and loaded by bpf(2): no compiler and no bpffs are needed.
+See :mod:`lab.faults.bpf` for how it is made.
 """
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
-import platform
 import struct
 from typing import TYPE_CHECKING, Any
 
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from .. import links
-from ..errors import LabError, Unavailable
+from . import bpf
 from .registry import Saved, fault
 
 if TYPE_CHECKING:
@@ -24,61 +21,29 @@ if TYPE_CHECKING:
     from ..pod import Pod
 
 # linux/bpf.h, linux/if_link.h
-_BPF_PROG_LOAD, _BPF_PROG_TYPE_XDP = 5, 6
+_XDP = 6  # BPF_PROG_TYPE_XDP
 _GENERIC, _NATIVE = 2, 4  # XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE
 # pyroute2 before 0.9 gives them two bytes, in network order, which the kernel refuses.
 ifinfmsg.xdp.xdp_flags.fields = [("value", "I")]
-_SYS_BPF = {"x86_64": 321, "aarch64": 280}
-
-
-def _instruction(code: int, destination: int, source: int, offset: int, immediate: int) -> bytes:
-    return struct.pack("=BBhi", code, source << 4 | destination, offset, immediate)
 
 
 # ETH_P_ARP as a program on this machine reads it: no byte swap is then needed.
 (_ARP,) = struct.unpack("=H", b"\x08\x06")
 _DROP_ARP = b"".join(
     (
-        _instruction(0x61, 2, 1, 0, 0),  # r2 = ctx->data
-        _instruction(0x61, 3, 1, 4, 0),  # r3 = ctx->data_end
-        _instruction(0xBF, 4, 2, 0, 0),  # r4 = r2
-        _instruction(0x07, 4, 0, 0, 14),  # r4 += 14
-        _instruction(0x2D, 4, 3, 4, 0),  # if r4 > r3: pass
-        _instruction(0x69, 5, 2, 12, 0),  # r5 = the EtherType
-        _instruction(0x55, 5, 0, 2, _ARP),  # if r5 != ARP: pass
-        _instruction(0xB7, 0, 0, 0, 1),  # XDP_DROP
-        _instruction(0x95, 0, 0, 0, 0),
-        _instruction(0xB7, 0, 0, 0, 2),  # pass: XDP_PASS
-        _instruction(0x95, 0, 0, 0, 0),
+        bpf.instruction(0x61, 2, 1, 0, 0),  # r2 = ctx->data
+        bpf.instruction(0x61, 3, 1, 4, 0),  # r3 = ctx->data_end
+        bpf.instruction(0xBF, 4, 2, 0, 0),  # r4 = r2
+        bpf.instruction(0x07, 4, 0, 0, 14),  # r4 += 14
+        bpf.instruction(0x2D, 4, 3, 4, 0),  # if r4 > r3: pass
+        bpf.instruction(0x69, 5, 2, 12, 0),  # r5 = the EtherType
+        bpf.instruction(0x55, 5, 0, 2, _ARP),  # if r5 != ARP: pass
+        bpf.instruction(0xB7, 0, 0, 0, 1),  # XDP_DROP
+        bpf.instruction(0x95, 0, 0, 0, 0),
+        bpf.instruction(0xB7, 0, 0, 0, 2),  # pass: XDP_PASS
+        bpf.instruction(0x95, 0, 0, 0, 0),
     )
 )
-
-
-def _load() -> int:
-    """The program's descriptor."""
-    number = _SYS_BPF.get(platform.machine())
-    if number is None:
-        raise Unavailable(f"XDP: bpf(2)'s number on {platform.machine()}")
-    code = ctypes.create_string_buffer(_DROP_ARP, len(_DROP_ARP))
-    license_ = ctypes.create_string_buffer(b"Apache-2.0")
-    attributes = ctypes.create_string_buffer(
-        struct.pack(
-            "=IIQQ",
-            _BPF_PROG_TYPE_XDP,
-            len(_DROP_ARP) // 8,
-            ctypes.addressof(code),
-            ctypes.addressof(license_),
-        ),
-        48,
-    )
-    libc = ctypes.CDLL(None, use_errno=True)
-    descriptor = libc.syscall(number, _BPF_PROG_LOAD, attributes, len(attributes))
-    if descriptor < 0:
-        error = ctypes.get_errno()
-        if error in (errno.ENOSYS, errno.EPERM):
-            raise Unavailable(f"XDP: XDP programs ({os.strerror(error)})")
-        raise LabError(f"XDP: {os.strerror(error)}")
-    return int(descriptor)
 
 
 def _set_program(lab: Lab, pod: Pod, descriptor: int, mode: int) -> None:
@@ -98,7 +63,7 @@ def _set_program(lab: Lab, pod: Pod, descriptor: int, mode: int) -> None:
 
 
 def _attach(lab: Lab, pod: Pod, mode: int) -> Saved:
-    descriptor = _load()
+    descriptor = bpf.load(_XDP, _DROP_ARP)
     try:
         _set_program(lab, pod, descriptor, mode)
     finally:
