@@ -25,6 +25,19 @@ struct freed {
 	int iif; /* through which device it came in; 0: not known yet */
 };
 
+static __always_inline int is_shared(struct sk_buff *skb)
+{
+	unsigned char *head = 0;
+	u32 end = 0, references = 0;
+	struct skb_shared_info *info;
+
+	READ(head, skb->head);
+	READ(end, skb->end);
+	info = (struct skb_shared_info *)(head + end);
+	READ(references, info->dataref);
+	return (references & 0xffff) > 1;
+}
+
 /* Each engine has its way to tell a copy of a request from one not yet seen. */
 static __always_inline int is_a_copy(struct freed *freed);
 

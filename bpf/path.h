@@ -24,19 +24,6 @@ static __always_inline void note_taken(struct slot *slot)
 {
 }
 
-static __always_inline int is_shared(struct sk_buff *skb)
-{
-	unsigned char *head = 0;
-	u32 end = 0, references = 0;
-	struct skb_shared_info *info;
-
-	READ(head, skb->head);
-	READ(end, skb->end);
-	info = (struct skb_shared_info *)(head + end);
-	READ(references, info->dataref);
-	return (references & 0xffff) > 1;
-}
-
 /*
  * What is dropped before ARP has no slot. A macvlan's copy for its broadcast
  * queue is known by the function that drops it; where the kernel hides

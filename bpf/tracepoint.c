@@ -82,13 +82,15 @@ static __always_inline void note_taken(struct slot *slot)
 }
 
 /*
- * What came in has a slot since then, unless its header could not be read.
+ * What came in has a slot since then, unless its header could not be read, or
+ * the kernel skipped our program. A copy shares its memory.
  */
 static __always_inline int is_a_copy(struct freed *freed)
 {
 	struct round *round = this_round();
 
-	return freed->iif && round && round->unread != (u64)freed->skb;
+	return freed->iif && round && round->unread != (u64)freed->skb &&
+	       is_shared(freed->skb);
 }
 
 /*
@@ -171,7 +173,8 @@ static __always_inline void take_stray_reply(struct round *round,
 	    round->stray_target_ip == slot->rq.target_ip) {
 		slot->reply = NOT_SEEN_YET;
 		slot->reply_ts = round->stray_ts;
-		slot->rq.ts = round->unread_ts;
+		slot->rq.ts =
+			round->unread ? round->unread_ts : round->stray_ts;
 	}
 	round->stray_ts = 0;
 }
@@ -214,8 +217,7 @@ int arp_in(struct __sk_buff *ctx)
 	if (slot) {
 		slot->reached = 1;
 		came_before(slot);
-		if (round->unread == (u64)skb)
-			take_stray_reply(round, slot);
+		take_stray_reply(round, slot);
 	}
 	round->unread = 0;
 	return 0;
@@ -273,11 +275,13 @@ RAW_TRACEPOINT_PROBE(net_dev_queue)
 	}
 	if (!TARGET_TRACED(arp.sender_ip) || reply_seen(round, skb, dev, &arp))
 		return 0;
-	if (ARP_IN_COMES_LATE && round->unread && !round->stray_ts) {
+	/* Of a request that arp_in is to see yet? */
+	if (ARP_IN_COMES_LATE) {
 		round->stray_ts = bpf_ktime_get_ns();
 		round->stray_sender_ip = arp.target_ip;
 		round->stray_target_ip = arp.sender_ip;
-		return 0;
+		if (round->unread)
+			return 0;
 	}
 	/* No request of this round: one that was deferred? */
 	slot = take_aside(round);
@@ -300,6 +304,7 @@ RAW_TRACEPOINT_PROBE(napi_poll)
 	if (!round || !ctx->args[2])
 		return 0;
 	round->unread = 0;
+	round->stray_ts = 0;
 	if (round->busy || !open_slots(round))
 		return 0;
 	settle_now(ctx);
