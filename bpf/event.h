@@ -75,6 +75,7 @@ enum asked {
 enum statistic {
 	STATISTIC_LOST = 0,	 /* events for which there was no room */
 	STATISTIC_UNCOUNTED = 1, /* requests that found the counts full */
+	STATISTIC_SKIPPED = 2, /* requests that a skipped program has missed */
 };
 
 /* The NUD state of a neighbour entry that was not seen before. */

@@ -38,7 +38,7 @@ struct slot {
 #define PROGRAM_REMEMBERED 60000000000ull
 
 BPF_RINGBUF_OUTPUT(events, RING_PAGES);
-BPF_PERCPU_ARRAY(statistics, u64, 2);
+BPF_PERCPU_ARRAY(statistics, u64, 3);
 BPF_TABLE("hash", struct count_key, struct count, counts, COUNT_ROWS);
 BPF_PERCPU_ARRAY(rounds, struct round, 1);
 BPF_PERCPU_ARRAY(slots, struct slot, SLOTS);

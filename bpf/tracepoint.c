@@ -165,6 +165,20 @@ RAW_TRACEPOINT_PROBE(netif_receive_skb)
 	return 0;
 }
 
+/* What a VLAN's or bond's device gets has come in through another one. */
+static __always_inline int is_upper(struct net_device *dev)
+{
+	struct rtnl_link_ops *ops = 0;
+	char *kind = 0, name[4] = {};
+
+	READ(ops, dev->rtnl_link_ops);
+	READ(kind, ops->kind);
+	READ(name, *kind);
+	return (name[0] == 'v' && name[1] == 'l') ||
+	       (name[0] == 'b' && name[1] == 'o') ||
+	       (name[0] == 't' && name[1] == 'e');
+}
+
 /* Its reply has left already: what comes late could not open a slot before. */
 static __always_inline void take_stray_reply(struct round *round,
 					     struct slot *slot)
@@ -190,6 +204,7 @@ int arp_in(struct __sk_buff *ctx)
 	struct sk_buff *skb = (struct sk_buff *)ctx;
 	struct arp_packet arp = {};
 	struct round *round = this_round();
+	struct request_event where = {};
 	struct net_device *dev = 0;
 	struct slot *slot;
 	u64 head = 0;
@@ -204,14 +219,24 @@ int arp_in(struct __sk_buff *ctx)
 		return 0;
 	READ(head, skb->head);
 	READ(dev, skb->dev);
-	slot = slot_of(round, (u64)skb, head, 0, &arp);
-	if (slot && slot->skb == (u64)skb && !slot->reached) {
+	slot = slot_of(round, (u64)skb, head, dev, &arp);
+	/* Generic XDP may have put it into another packet. */
+	if (slot && (slot->skb == (u64)skb || !slot->reached)) {
 		if (slot->rq.device == (u64)dev) {
 			slot->reached = 1;
 			return 0;
 		}
 		/* An rx handler has given it to another device. */
 		slot->trail.taken_in = IN___NETIF_RECEIVE_SKB_CORE;
+	} else if (round->unread != (u64)skb && ARP_IN_COMES_LATE &&
+		   !is_upper(dev)) {
+		/*
+		 * The kernel has skipped the program that sees it come in, and
+		 * that which sees its reply: it cannot be judged.
+		 */
+		if (device_traced(dev, &where))
+			add_statistic(STATISTIC_SKIPPED);
+		return 0;
 	}
 	slot = open_slot(round, skb, &arp);
 	if (slot) {

@@ -82,9 +82,11 @@ class Session:
     def skipped(self) -> int:
         """Runs of our programs that the kernel left out, of what is attached, so far.
 
-        0 where it does not count them (recursion_misses in /proc/PID/fdinfo, 5.12).
+        It counts them itself since 5.12 (recursion_misses in /proc/PID/fdinfo), or the
+        tracepoint engine's socket filter sees what its other programs have missed.
         """
-        return sum(_recursion_misses(descriptor) for descriptor in self._runs)
+        missed = sum(_recursion_misses(descriptor) for descriptor in self._runs)
+        return missed + self._statistic("STATISTIC_SKIPPED")
 
     def unjudged(self) -> list[tuple[str, str, int]]:
         """Interface, target and number of requests for what is no target, so far."""

@@ -96,6 +96,7 @@ class JsonSink:
             "since": self._time(notice.since),
             "unanswered": notice.unanswered,
             "remedy": notice.remedy,
+            "remedy_kind": notice.remedy_kind,
             "pod": self._pod(notice.interface),
             "ifindex": notice.ifindex,
             "netns": notice.netns,

@@ -72,6 +72,7 @@ _FIELDS: dict[str, dict[str, Schema]] = {
         "since": _TIME,
         "unanswered": _COUNT,
         "remedy": _STRING,
+        "remedy_kind": {"enum": ["command", "advice"]},
         "pod": _POD,
         "confidence": _CONFIDENCE,
         "evidence": _EVIDENCE,

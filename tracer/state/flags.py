@@ -335,5 +335,6 @@ def flag_notice(state: str, interface: Interface, incident: Incident, ts: int) -
         since=incident.since,
         unanswered=incident.unanswered,
         remedy=incident.remedy,
+        remedy_kind=incident.remedy_kind,
         evidence=incident.evidence,
     )

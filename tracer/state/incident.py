@@ -56,6 +56,7 @@ class Incident:
         "of_link",
         "reason",
         "remedy",
+        "remedy_kind",
         "seen_by_snapshot_ts",
         "since",
         "target_ip",
@@ -76,6 +77,7 @@ class Incident:
         self.reason: str | None = None
         self.confidence = ""
         self.remedy = ""
+        self.remedy_kind = "advice"
         self.evidence: Evidence = {}
         self.looking_since: int | None = None
         self.last_look_ts = since
@@ -142,6 +144,7 @@ class Incident:
         self.reason = cause.reason
         self.confidence = cause.confidence
         self.remedy = cause.remedy
+        self.remedy_kind = cause.remedy_kind
         self.evidence = evidence
         self.held = None
         return changed
