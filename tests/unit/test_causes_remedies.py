@@ -31,7 +31,8 @@ from tracer.node.look import Look
         (replace(HEALTHY, forwarding=0, ip_forward=0), "sysctl -w net.ipv4.ip_forward=1"),
         (
             replace(HEALTHY, route=refused(errno.ENETUNREACH)),
-            "ip route add default via GATEWAY",
+            "No default route serves it: see ip route show default, and whether its uplink is up."
+            " If the node has none, add it by the node's router.",
         ),
         (
             replace(
@@ -168,7 +169,8 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
             "no_route",
             {"given_route": "unreachable", "given_error": "ENETUNREACH"},
             {},
-            "ip route add default via GATEWAY",
+            "No default route serves it: see ip route show default, and whether its uplink is up."
+            " If the node has none, add it by the node's router.",
         ),
         (
             "local_address_ignored",
@@ -272,7 +274,8 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
             "route_same_interface",
             {},
             {"route": TO_POD, "refused_by": "route default dev calic577831ffc7"},
-            "ip route del default dev calic577831ffc7",
+            "Delete the default route through calic577831ffc7 once another one is there: without"
+            " one, no pod of the node is answered.",
         ),
         (
             "route_same_interface",

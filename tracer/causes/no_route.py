@@ -75,7 +75,10 @@ def _remedy(look: Look, seen: Seen) -> str:
     answer = _failed(look)
     error = answer.error if answer is not None else _seen_error(seen)
     if error == "ENETUNREACH":
-        return command(look, "ip route add default via GATEWAY")
+        return (
+            "No default route serves it: see ip route show default, and whether its uplink is up."
+            " If the node has none, add it by the node's router."
+        )
     return (
         f"Remove the route or rule that refuses {look.target_ip} "
         f"(ip route show table all; ip rule), or add a route that covers it."

@@ -45,6 +45,11 @@ def _holds(look: Look) -> str | None:
 def _remedy(look: Look, seen: Seen) -> str:
     if look.refused_by is not None:
         kind, rest = look.refused_by.split(" ", 1)
+        if rest.startswith("default"):
+            return (
+                f"Delete the default route through {look.interface} once another one is there: "
+                "without one, no pod of the node is answered."
+            )
         return command(look, f"ip {kind} del {rest}")
     return "\n".join(
         (
