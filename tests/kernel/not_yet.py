@@ -17,16 +17,10 @@ _NOT_YET = {
     "arptables_input_everywhere]": "an accept beside a rule for every interface is no advice yet",
     "nft_arp_output_everywhere]": "an accept beside a rule for every interface is no advice yet",
     "test_the_mend[filtered_out-arptables_output]": "what its accept rule costs is not asked",
-    "suppressed_default]": "a default route that is there, but not used, is not named yet",
     "main_rule_missing]": "a default route that is there, but not used, is not named yet",
-    "default_ignored_with_linkdown]": "a default route that is dead is not named yet",
-    "no_route-uplink_down]": "a default route that is dead is not named yet",
-    "no_default_route_and_a_listener]": "node/listeners is not built yet",
     "pod_address_is_broadcast]": "the broadcast address of a node's network is not named yet",
-    "test_the_mend[no_route-no_default_route]": "GATEWAY cannot be pasted",
     "test_the_mend[no_route-unreachable_default]": "what is left without a default is not told",
     "test_the_mend[no_route-throw_default]": "what is left without a default is not told",
-    "test_the_mend[route_same_interface-default_through_pod]": "the others lose by it",
     "test_a_link_that_is_down_is_never_unknown": "the end does not wait for first looks yet",
 }
 
