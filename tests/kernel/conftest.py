@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What is not built yet is expected to fail, and named in the summary."""
     for item in items:
         if why := not_yet.why(item.nodeid):
-            item.add_marker(pytest.mark.xfail(reason=why, strict=False))
+            item.add_marker(pytest.mark.xfail(reason=why, strict=True))
 
 
 # QEMU's software emulation is some 20 times slower.
