@@ -50,6 +50,25 @@ static __always_inline int fill_answered(struct slot *slot, struct sk_buff *skb,
 	return now - rq->ts < ANSWERED_WITHIN;
 }
 
+/* A reply that no open request asked for. Says if the slot aside is to be
+ * settled. */
+static __always_inline int stray_answers(struct round *round,
+					 struct sk_buff *skb,
+					 struct net_device *dev,
+					 struct arp_packet *arp)
+{
+	struct slot *slot = take_aside(round);
+
+	if (!slot)
+		return 0;
+	if (!fill_answered(slot, skb, dev, arp)) {
+		give_aside_back(round);
+		return 0;
+	}
+	settle_only_aside(round);
+	return 1;
+}
+
 /*
  * Attached nowhere: the runner runs it, so that all counting is done here. The
  * oldest that waits of an exchange was not answered, and its time is over.

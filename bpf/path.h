@@ -159,7 +159,6 @@ RAW_TRACEPOINT_PROBE(net_dev_queue)
 	struct arp_packet arp = {};
 	struct net_device *dev = 0;
 	struct round *round;
-	struct slot *slot;
 
 	if (!is_arp(skb))
 		return 0;
@@ -171,15 +170,8 @@ RAW_TRACEPOINT_PROBE(net_dev_queue)
 	/* The kernel's own. */
 	if (asked_by(round, (u64)skb, 0, &arp))
 		return 0;
-	slot = take_aside(round);
-	if (!slot)
-		return 0;
-	if (!fill_answered(slot, skb, dev, &arp)) {
-		give_aside_back(round);
-		return 0;
-	}
-	settle_only_aside(round);
-	round_over();
+	if (stray_answers(round, skb, dev, &arp))
+		SETTLE_ASIDE(ctx);
 	return 0;
 }
 

@@ -285,8 +285,6 @@ RAW_TRACEPOINT_PROBE(net_dev_queue)
 	struct arp_packet arp = {};
 	struct net_device *dev = 0;
 	struct round *round;
-	struct slot *slot;
-	u32 open;
 
 	if (!is_arp(skb))
 		return 0;
@@ -309,15 +307,8 @@ RAW_TRACEPOINT_PROBE(net_dev_queue)
 			return 0;
 	}
 	/* No request of this round: one that was deferred? */
-	slot = take_aside(round);
-	if (!slot)
-		return 0;
-	if (!fill_answered(slot, skb, dev, &arp)) {
-		give_aside_back(round);
-		return 0;
-	}
-	settle_only_aside(round);
-	settle_now(ctx);
+	if (stray_answers(round, skb, dev, &arp))
+		SETTLE_ASIDE(ctx);
 	return 0;
 }
 
