@@ -178,13 +178,6 @@ class CauseFound:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeChanged:
-    """Routes, rules, addresses or links changed: causes found before may be no more."""
-
-    ts: int
-
-
-@dataclass(frozen=True, slots=True)
 class Unjudged:
     """So many requests came in for a target that was not asked to be judged, so far."""
 
@@ -230,7 +223,6 @@ Event = (
     | LinkSeen
     | LinkGone
     | CauseFound
-    | NodeChanged
     | Unjudged
     | Elsewhere
     | Tick

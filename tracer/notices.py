@@ -52,8 +52,7 @@ class RequestNotice:
 class FlagNotice:
     """``state`` is "raised" or "cleared"; ``since`` is the first unanswered request.
 
-    ``sender_ip`` is "" for a state of the link. ``before_trace``: it was so already when
-    tracing began, at ``since``. ``remedy_kind`` is "command" or "advice".
+    ``remedy_kind`` is "command" or "advice".
     """
 
     ts: int
@@ -68,9 +67,7 @@ class FlagNotice:
     unanswered: int
     remedy: str
     evidence: Evidence
-    sender_ip: str = ""
     remedy_kind: str = "advice"
-    before_trace: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,6 @@ EVENTS: tuple[events.Event, ...] = (
     events.Counters(6, (COUNT, dataclasses.replace(COUNT, ifindex=8))),
     events.CauseFound(7, 3, 7, "169.254.1.1", "no_route", "inferred", "ip route add", {"e": -113}),
     events.LinkGone(8, 3, 7, "calic577831ffc7"),
-    events.NodeChanged(8),
     events.Unjudged(8, "tap0", "10.77.0.1", 12),
     events.Elsewhere(8, "calib", "46:a9:d3:46:96:82", 4),
     events.Tick(9),

@@ -15,6 +15,8 @@ def announce(live: Live, started: Started, say: Callable[[str], object]) -> None
     if options.engine is None:
         for engine, why in live.session.passed_over:
             say(f"arpwhy: no {engine} engine: {why}")
+    if live.session.no_socket:
+        say(f"arpwhy: unusual frames are not seen: {live.session.no_socket}")
     if not started.interfaces and not options.all_netns:
         say(f"arpwhy: no interface matches {globs} yet: waiting for one to appear")
     count = len(started.interfaces)

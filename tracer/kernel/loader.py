@@ -43,7 +43,6 @@ MAPS = (
     "counts",
     "rounds",
     "waiting",
-    "away",
     "unjudged",
     "elsewhere",
 )

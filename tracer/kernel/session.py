@@ -25,9 +25,8 @@ _MAX_DESCRIPTORS = 64
 _EXPIRE = "program expire"
 _FLUSH = "program flush"
 _LET_PROGRAMS_END_S = 0.002
-# A program's answer may take so long, and the queue of a limit too.
+# A program's answer may take so long.
 _ANSWER_NS = 1_000_000_000
-_QUEUE_NS = 5_000_000_000
 _PROGRAMS = ("run ", "closer ", "answers ")
 _ANSWERS_WATCHED_NS = 60_000_000_000
 

@@ -17,7 +17,6 @@ from tracer.events import (
     LinkSeen,
     Lost,
     Neighbour,
-    NodeChanged,
     Request,
     Started,
     Stopped,
@@ -56,7 +55,6 @@ class State:
             LinkSeen: self._link_seen,
             LinkGone: self._link_gone,
             CauseFound: self._cause_found,
-            NodeChanged: self._node_changed,
             Unjudged: self._unjudged,
             Elsewhere: self._elsewhere,
             Tick: self._tick,
@@ -297,9 +295,6 @@ class State:
         interface = self._live.get((event.netns, event.ifindex))
         if interface is not None:
             self._flags.found(interface, event, out)
-
-    def _node_changed(self, event: NodeChanged, out: list[Notice]) -> None:
-        """To be written."""
 
     def _unjudged(self, event: Unjudged, out: list[Notice]) -> None:
         named = [each for each in self._live.values() if each.name == event.interface]
