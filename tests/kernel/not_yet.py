@@ -6,22 +6,38 @@ A line goes when its part is done; this file goes with the last.
 
 from __future__ import annotations
 
+_ACCEPT = "an accept beside a rule for every interface is no advice yet"
+_LEFT = "what is left without a default route is not told"
+_SENDER = "diagnose asks for no rule that is for senders yet"
+_NETWORK = "the broadcast address of a node's network is not named yet"
+
+_CAUSES = "test_causes.py::test_every_engine_names_the_cause"
+_DIAGNOSE = "test_diagnose.py::test_named_and_mended"
+_MENDS = "test_mends.py::test_the_mend"
+_BYSTANDER = "test_bystanders.py::test_a_bystander_is_answered_and_not_flagged"
+
 _NOT_YET = {
-    "[answered_by_program]": "the first answer of a program corrects, and is not said as the first",
-    "[answered_twice]": "that two answers came is not said yet",
-    "test_two_senders_on_one_link": "an incident does not belong to its sender yet",
-    "test_a_reply_that_the_pod_does_not_take": "reply_not_taken is not built yet",
-    "test_a_pod_whose_gateway_entry_is_wrong": "diagnose does not say it yet, trace does",
-    "test_a_second_fault_is_told_from_the_first": "changes of the node are not listened to yet",
-    "nft_arp_input_everywhere]": "an accept beside a rule for every interface is no advice yet",
-    "arptables_input_everywhere]": "an accept beside a rule for every interface is no advice yet",
-    "nft_arp_output_everywhere]": "an accept beside a rule for every interface is no advice yet",
-    "test_the_mend[filtered_out-arptables_output]": "what its accept rule costs is not asked",
-    "main_rule_missing]": "a default route that is there, but not used, is not named yet",
-    "pod_address_is_broadcast]": "the broadcast address of a node's network is not named yet",
-    "test_the_mend[no_route-unreachable_default]": "what is left without a default is not told",
-    "test_the_mend[no_route-throw_default]": "what is left without a default is not told",
-    "test_a_link_that_is_down_is_never_unknown": "the end does not wait for first looks yet",
+    f"{_BYSTANDER}[answered_by_program]": "a program's first answer corrects: it is no first line",
+    f"{_BYSTANDER}[answered_twice]": "that two answers came is not said yet",
+    f"{_CAUSES}[filtered_in-nft_arp_input_everywhere]": _ACCEPT,
+    f"{_CAUSES}[filtered_in-arptables_input_everywhere]": _ACCEPT,
+    f"{_CAUSES}[filtered_out-nft_arp_output_everywhere]": _ACCEPT,
+    f"{_CAUSES}[source_rejected-pod_address_is_broadcast]": _NETWORK,
+    f"{_DIAGNOSE}[blackhole_table_for_pods]": _SENDER,
+    f"{_DIAGNOSE}[blackhole_rule_for_pods]": _SENDER,
+    f"{_DIAGNOSE}[blackhole_rule_for_pod]": _SENDER,
+    f"{_DIAGNOSE}[blackhole_rule_unmarked]": _SENDER,
+    f"{_MENDS}[filtered_in-nft_arp_input_everywhere]": _ACCEPT,
+    f"{_MENDS}[filtered_in-arptables_input_everywhere]": _ACCEPT,
+    f"{_MENDS}[filtered_out-nft_arp_output_everywhere]": _ACCEPT,
+    f"{_MENDS}[no_route-unreachable_default]": _LEFT,
+    f"{_MENDS}[no_route-throw_default]": _LEFT,
+    f"{_MENDS}[source_rejected-pod_address_is_broadcast]": _NETWORK,
+    "test_said.py::test_a_link_that_is_down_is_never_unknown": "the end waits for no look yet",
+    "test_said.py::test_a_pod_whose_gateway_entry_is_wrong": "trace says it, diagnose does not",
+    "test_said.py::test_a_reply_that_the_pod_does_not_take": "reply_not_taken is not built yet",
+    "test_said.py::test_a_second_fault_is_told_from_the_first": "no change of the node is heard",
+    "test_traffic.py::test_two_senders_on_one_link": "an incident has no sender yet",
 }
 
 
