@@ -27,6 +27,7 @@ _NOT_YET = {
     f"{_DIAGNOSE}[blackhole_rule_for_pods]": _SENDER,
     f"{_DIAGNOSE}[blackhole_rule_for_pod]": _SENDER,
     f"{_DIAGNOSE}[blackhole_rule_unmarked]": _SENDER,
+    f"{_DIAGNOSE}[pod_address_is_broadcast]": _NETWORK,
     f"{_MENDS}[filtered_in-nft_arp_input_everywhere]": _ACCEPT,
     f"{_MENDS}[filtered_in-arptables_input_everywhere]": _ACCEPT,
     f"{_MENDS}[filtered_out-nft_arp_output_everywhere]": _ACCEPT,
