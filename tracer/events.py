@@ -163,7 +163,11 @@ class LinkGone:
 
 @dataclass(frozen=True, slots=True)
 class CauseFound:
-    """The answer to a :class:`tracer.notices.Investigate`."""
+    """The answer to a :class:`tracer.notices.Investigate`, of which ``asked_ts`` is the ts.
+
+    ``configured``: the node's configuration alone shows the reason too. ``reason`` is empty
+    if there is none to be told: only of a pod that asks on though it is answered.
+    """
 
     ts: int
     netns: int
@@ -174,7 +178,10 @@ class CauseFound:
     remedy: str
     evidence: Evidence = field(default_factory=dict)
     remedy_kind: str = "advice"  # or "command"
-    sender_ip: str = ""  # of the Investigate; "" in recordings before this was told
+    # Of the Investigate; "" and 0 in recordings before they were told.
+    sender_ip: str = ""
+    asked_ts: int = 0
+    configured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +205,17 @@ class Elsewhere:
     interface: str
     mac: str
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeChanged:
+    """Something of the namespace's routes, rules, addresses, links or filters is otherwise.
+
+    Told before the requests that were read after it; of most sysctls nothing is told.
+    """
+
+    ts: int
+    netns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +243,7 @@ Event = (
     | CauseFound
     | Unjudged
     | Elsewhere
+    | NodeChanged
     | Tick
     | Stopped
 )

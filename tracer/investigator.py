@@ -75,4 +75,6 @@ def _safely(investigate: Callable[[Investigate], CauseFound], order: Investigate
             confidence="inferred",
             remedy="The look for the cause failed: please report it as a fault of arpwhy.",
             evidence={**order.evidence, "error": f"{type(error).__name__}: {error}"},
+            sender_ip=order.sender_ip,
+            asked_ts=order.ts,
         )

@@ -52,7 +52,9 @@ class RequestNotice:
 class FlagNotice:
     """``state`` is "raised" or "cleared"; ``since`` is the first unanswered request.
 
-    ``remedy_kind`` is "command" or "advice".
+    ``remedy_kind`` is "command" or "advice". ``sender_ip`` is who asks, "" for a link on
+    which no request can be seen. ``before_trace``: it was so when tracing began, since when
+    is not known.
     """
 
     ts: int
@@ -68,6 +70,8 @@ class FlagNotice:
     remedy: str
     evidence: Evidence
     remedy_kind: str = "advice"
+    sender_ip: str = ""
+    before_trace: bool = False
 
 
 @dataclass(frozen=True, slots=True)

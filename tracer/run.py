@@ -20,6 +20,7 @@ from tracer.events import (
     Elsewhere,
     LinkGone,
     Lost,
+    NodeChanged,
     Request,
     Started,
     Stopped,
@@ -32,6 +33,8 @@ from tracer.investigator import Investigator
 from tracer.kernel.handover import LoadError
 from tracer.kernel.libbpf import Ring
 from tracer.kernel.session import Loading, Session
+from tracer.node import netns
+from tracer.node.changes import Changes
 from tracer.node.links import LinkWatch
 from tracer.node.looker import Looker
 from tracer.notices import Investigate
@@ -41,6 +44,7 @@ from tracer.pipeline import Pipeline
 
 # Batches of events after which the other descriptors get their turn.
 _BATCHES = 8
+_LAST_LOOKS_S = 1.0
 
 
 class Live:
@@ -78,6 +82,9 @@ class Live:
         except OSError as error:
             raise LoadError(f"cannot watch the links: {error}") from None
         self._stack.callback(self.links.close)
+        self._netns = netns.own()
+        self._changes = Changes(neighbours=False)
+        self._stack.callback(self._changes.close)
         self.investigator = Investigator(self._prepare_to_investigate)
         self._stack.callback(self.investigator.close)
         self.session: Session = loading.session()
@@ -110,7 +117,9 @@ class Live:
         end = None if duration_s is None else now + round(duration_s * 1e9)
         next_tend = now + self.session.tend_every_ns
         poll = select.poll()
-        for fd in (self.session.fileno(), self.links.fileno(), self.investigator.fileno()):
+        for source in (self.session, self.links, self.investigator):
+            poll.register(source.fileno(), select.POLLIN)
+        for fd in self._changes.filenos():
             poll.register(fd, select.POLLIN)
         poll.register(stop_fd, select.POLLIN)
         if output is not None:
@@ -129,6 +138,7 @@ class Live:
             with self.lock:
                 self._feed_links(pipeline)
                 self._feed_requests(pipeline)
+                self._feed_changes(pipeline)
                 for answer in self.investigator.answers():
                     pipeline.feed(answer)
                 deadline = pipeline.state.deadline()
@@ -148,11 +158,20 @@ class Live:
         self.session.detach()
         while self._feed_requests(pipeline):
             pass
+        self._await_looks(pipeline)
         self._feed_lost(pipeline)
         self._feed_remarks(pipeline)
         if not pipeline.full:  # or the kernel has counted more than was asked for
             pipeline.feed(self._counters())
         pipeline.feed(Stopped(time.time_ns()))
+
+    def _await_looks(self, pipeline: Pipeline) -> None:
+        """What is being looked up is not to be called unknown because it ends."""
+        end = time.monotonic() + _LAST_LOOKS_S
+        while pipeline.state.awaits_looks() and (left := end - time.monotonic()) > 0:
+            select.select([self.investigator.fileno()], [], [], left)
+            for answer in self.investigator.answers():
+                pipeline.feed(answer)
 
     def close(self) -> None:
         """Detach and free; may be called after a start() that failed."""
@@ -163,6 +182,8 @@ class Live:
         some = False
         for _ in range(_BATCHES):
             events = self.session.read()
+            if events:
+                self._feed_changes(pipeline)
             for event in events:
                 if not self._traced(event.interface):
                     continue
@@ -177,6 +198,11 @@ class Live:
             if len(events) < Ring.BATCH:
                 break
         return some
+
+    def _feed_changes(self, pipeline: Pipeline) -> None:
+        """Before requests are fed that may have come after the change."""
+        if self._changes.forget() and pipeline.state.any_flag():
+            pipeline.feed(NodeChanged(time.time_ns(), self._netns))
 
     def _feed_links(self, pipeline: Pipeline) -> None:
         for event in self.links.read():
@@ -248,6 +274,8 @@ class Live:
                 evidence=finding.evidence,
                 remedy_kind=finding.remedy_kind,
                 sender_ip=order.sender_ip,
+                asked_ts=order.ts,
+                configured=finding.configured,
             )
 
         return investigate

@@ -113,7 +113,8 @@ def _finding(
     if also:
         found["also"] = also
     mend = Remedy.of(cause.remedy(look, seen))
-    return Finding(cause.name, confidence, mend.text, found, mend.kind)
+    configured = cause.holds(look) is not None
+    return Finding(cause.name, confidence, mend.text, found, mend.kind, configured)
 
 
 __all__ = ["CAUSES", "INFERRED", "OBSERVED", "Cause", "Finding", "Seen", "establish"]

@@ -62,7 +62,8 @@ class Cause:
 @dataclass(frozen=True, slots=True)
 class Finding:
     """``evidence`` is all that was seen and read, and under ``because`` what decided.
-    ``remedy_kind``: ``command`` or ``advice`` (tracer/causes/remedy.py).
+    ``remedy_kind``: ``command`` or ``advice`` (tracer/causes/remedy.py). ``configured``: the
+    node's configuration alone shows it.
     """
 
     reason: str
@@ -70,6 +71,7 @@ class Finding:
     remedy: str
     evidence: Evidence
     remedy_kind: str = "advice"
+    configured: bool = False
 
 
 def device(look: Look) -> str:

@@ -30,7 +30,7 @@ def watch(
     stop: StopSignals,
 ) -> None:
     """Until a signal, or until nobody reads any more. Raises OSError, OutputError."""
-    changes = Changes()
+    changes = Changes(neighbours=True)
     poll = select.poll()
     poll.register(stop.fileno(), select.POLLIN)
     poll.register(output.fileno(), 0)

@@ -7,17 +7,21 @@ import contextlib
 
 from tracer.node import netlink
 
-# Bits of linux/rtnetlink.h: RTNLGRP_LINK, NEIGH, TC, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE,
+# Bits of linux/rtnetlink.h: RTNLGRP_LINK, TC, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE,
 # IPV4_NETCONF (forwarding, rp_filter and proxy_arp; of other sysctls nothing is told).
-_ROUTE_GROUPS = sum(1 << (number - 1) for number in (1, 3, 4, 5, 7, 8, 24))
+_ROUTE_GROUPS = sum(1 << (number - 1) for number in (1, 4, 5, 7, 8, 24))
+_NEIGHBOURS = 1 << (3 - 1)  # RTNLGRP_NEIGH
 _NFTABLES = 1 << (7 - 1)  # NFNLGRP_NFTABLES of linux/netfilter/nfnetlink.h
 
 
 class Changes:
-    """Of the network namespace it was made in. Raises OSError where netlink is not to be had."""
+    """Of the network namespace it was made in. Raises OSError where netlink is not to be had.
 
-    def __init__(self) -> None:
-        self._sockets = [netlink.listening(_ROUTE_GROUPS)]
+    ``neighbours``: entries of the neighbour table too, which change all the time.
+    """
+
+    def __init__(self, *, neighbours: bool) -> None:
+        self._sockets = [netlink.listening(_ROUTE_GROUPS | (_NEIGHBOURS if neighbours else 0))]
         with contextlib.suppress(OSError):  # It takes CAP_NET_ADMIN.
             self._sockets.append(netlink.listening(_NFTABLES, netlink.NETFILTER))
 
@@ -29,8 +33,9 @@ class Changes:
         """One of them is readable when something changed."""
         return [sock.fileno() for sock in self._sockets]
 
-    def forget(self) -> None:
-        """Reads away what was told until now; never blocks."""
+    def forget(self) -> bool:
+        """Reads away what was told until now; never blocks. Was there anything?"""
+        some = False
         for sock in self._sockets:
             while True:
                 try:
@@ -38,4 +43,6 @@ class Changes:
                 except BlockingIOError:
                     break
                 except OSError:  # Some were lost: something changed.
-                    continue
+                    pass
+                some = True
+        return some

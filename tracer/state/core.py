@@ -17,6 +17,7 @@ from tracer.events import (
     LinkSeen,
     Lost,
     Neighbour,
+    NodeChanged,
     Request,
     Started,
     Stopped,
@@ -57,6 +58,7 @@ class State:
             CauseFound: self._cause_found,
             Unjudged: self._unjudged,
             Elsewhere: self._elsewhere,
+            NodeChanged: self._node_changed,
             Tick: self._tick,
             Stopped: self._stopped,
         }
@@ -76,6 +78,13 @@ class State:
     def closer_look_wanted(self) -> bool:
         """Are the hooks worth their cost now that tell why the next request is refused?"""
         return self._flags.closer_look_wanted
+
+    def awaits_looks(self) -> bool:
+        """Would another moment bring the cause of what has none yet?"""
+        return self._flags.awaits_looks
+
+    def any_flag(self) -> bool:
+        return any(interface.incidents for interface in self._live.values())
 
     def totals(self) -> Totals:
         return self._run.view()
@@ -144,8 +153,9 @@ class State:
                 interface.latency.observe(event.latency_ns)
                 run.latency.observe(event.latency_ns)
             out.append(request_notice(event, None, None))
-            if interface.incidents:
-                self._flags.answered(interface, event, out)
+            asks_on = interface.asks_on(event.target_ip, event.sender_ip, event.ts)
+            if asks_on or interface.incidents:
+                self._flags.answered(interface, event, asks_on, out)
             return
 
         change = change_by(tally, event)
@@ -305,6 +315,10 @@ class State:
     def _elsewhere(self, event: Elsewhere, out: list[Notice]) -> None:
         if not any(i.not_pod for i in self._live.values() if i.name == event.interface):
             self._remarks.elsewhere(event, out)
+
+    def _node_changed(self, event: NodeChanged, out: list[Notice]) -> None:
+        here = [i for i in self._live.values() if i.incidents and i.netns == event.netns]
+        self._flags.node_changed(here, event.ts)
 
     def _tick(self, event: Tick, out: list[Notice]) -> None:
         """Time alone: what is due was said before the event was looked at."""

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 
 from tracer.events import CauseFound, Evidence, InterfaceCount, Request
 from tracer.notices import FlagNotice, Investigate, Notice, RequestNotice
 from tracer.state.incident import LOOK_LIMIT_NS, SECOND, UNKNOWN, UNKNOWN_REMEDY, Incident
 from tracer.state.interface import MOST_INCIDENTS, Interface
 from tracer.state.run import Run
+from tracer.state.streak import STREAK_NS, Streak
 
 CLOSER_LOOK_NS = 5 * SECOND
 """How long a closer look is kept up for the next request: a pod asks again each second."""
@@ -17,6 +19,13 @@ AWAITED_NS = SECOND // 4
 """How much longer a flag waits that would be ``unknown``: the pod asks again after a second."""
 BLIND_NS = 2 * SECOND
 """A link state under which no request can be seen is flagged when it has lasted so long."""
+FORGOTTEN_NS = 60 * SECOND
+"""A sender that has asked no more for so long, while another is answered, has gone."""
+CHANGES_SETTLE_NS = SECOND // 20
+"""After a change of the node so long is waited for the rest of it."""
+RECHECK_EACH_NS = SECOND // 200
+"""Rest between looks for changes, for each flag that is up: a look takes a millisecond."""
+NOT_TAKEN = "reply_not_taken"
 
 LATE_EVIDENCE: Evidence = {"because": "the look-up of the cause did not come back in time"}
 VANISHED_EVIDENCE: Evidence = {
@@ -31,7 +40,8 @@ class Flags:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        # First looks by deadline; one entry an incident, stale once its cause is known.
+        # Incidents by when what waits for their cause waits no longer; stale once that is
+        # no more Incident.wait_until.
         self._waiting: list[tuple[int, int, Interface, Incident]] = []
         # Blind interfaces by when that is flagged; stale once they see again.
         self._blind: list[tuple[int, int, Interface]] = []
@@ -39,69 +49,170 @@ class Flags:
         # Incidents whose next request is to be looked at closely, until closer_until.
         self._doubtful: set[Incident] = set()
         self._closer_until = 0
+        # Incidents to be looked at for a change of the node, all at recheck_at.
+        self._changed: dict[Incident, Interface] = {}
+        self._recheck_at: int | None = None
+        self._rechecked_ts = 0
+        # Incidents of pods that are answered and ask on.
+        self._asking: dict[Incident, Interface] = {}
         self.deadline: int | None = None
 
     @property
     def closer_look_wanted(self) -> bool:
         return bool(self._doubtful)
 
+    @property
+    def awaits_looks(self) -> bool:
+        """Would another moment bring the cause of what has none yet?"""
+        return any(
+            incident.wait_until == due and incident.looking_since is not None
+            for due, _, _, incident in self._waiting
+        )
+
     def unanswered(
         self, interface: Interface, event: Request, counted: bool, out: list[Notice]
     ) -> None:
         """``counted``: the event added one; False if a snapshot had counted it before."""
-        incident = interface.incidents.get(event.target_ip)
+        incident = self._of(interface, event.target_ip, event.sender_ip)
         opened = incident is None
         if incident is None:
-            incident = self._open(interface, event.target_ip, event.ts)
+            incident = self._open(interface, event.target_ip, event.sender_ip, event.ts)
             if incident is None:
                 self._run.attribute(None, int(counted))
                 out.append(request_notice(event, None, None))
                 return
+        elif incident.of_answers:
+            self._asking.pop(incident, None)
+            incident.of_answers = False
+            incident.doubt(event.ts)
+        elif incident.reason is not None and incident.contradicts(event.evidence):
+            incident.doubt(event.ts)
         incident.ended = False
         incident.last_unanswered_ts = max(incident.last_unanswered_ts, event.ts)
+        incident.last_evidence = event.evidence
         incident.unanswered += 1 if counted or opened else 0
         self._run.attribute(incident, int(counted))
 
-        if incident.reason is None:
-            out.append(request_notice(event, None, None))
-        else:
+        if incident.settled:
             out.append(request_notice(event, incident.reason, incident.confidence))
+        else:
+            out.append(request_notice(event, None, None))
         news = incident.is_news(event.evidence, event.ts)
         if opened or news or incident.look_again(event.ts):
-            self._order(
-                interface,
-                incident,
-                event.ts,
-                out,
-                sender_ip=event.sender_ip,
-                evidence=event.evidence,
-            )
+            self._order(interface, incident, event.ts, out, event.evidence)
+        elif not incident.settled and incident.wait_until is None:
+            self._await(interface, incident, event.ts + LOOK_LIMIT_NS)
         self._doubt(incident, event.ts)
         self._trim()
 
-    def answered(self, interface: Interface, event: Request, out: list[Notice]) -> None:
-        incident = interface.incidents.get(event.target_ip)
-        if incident is None:
-            return
-        if event.ts < incident.seen_by_snapshot_ts and not event.late:
-            return  # Read late: the kernel's counters told of a newer unanswered one.
-        self._end(interface, incident, event.ts, out)
+    def answered(
+        self, interface: Interface, event: Request, asks_on: Streak | None, out: list[Notice]
+    ) -> None:
+        """``asks_on``: the answers before this one, which should have been enough."""
+        for incident in list(interface.incidents.values()):
+            if incident.target_ip != event.target_ip or incident.of_answers:
+                continue
+            if incident.sender_ip not in (event.sender_ip, ""):
+                # Another sender, who asks no more: nobody will tell how it fares.
+                if event.ts - incident.last_unanswered_ts >= FORGOTTEN_NS and not incident.of_link:
+                    self._end(interface, incident, event.ts, out)
+            elif event.ts >= incident.seen_by_snapshot_ts or event.late:
+                # Or it was read late: the kernel's counters told of a newer unanswered one.
+                self._end(interface, incident, event.ts, out)
+        if asks_on is not None and asks_on.look_due(event.ts):
+            evidence: Evidence = {
+                "answered_in_a_row": asks_on.count,
+                "sender_mac": event.sender_mac,
+            }
+            out.append(_order(interface, event.sender_ip, event.target_ip, event.ts, evidence))
 
     def found(self, interface: Interface, cause: CauseFound, out: list[Notice]) -> None:
-        incident = interface.incidents.get(cause.target_ip)
-        if incident is None:
+        if cause.reason in ("", NOT_TAKEN):
+            self._looked_into_pod(interface, cause, out)
+            return
+        incident = self._of(interface, cause.target_ip, cause.sender_ip)
+        if incident is None or incident.of_answers:
             return
         incident.looking_since = None
+        if incident.reason is not None and incident.changed_ts > cause.asked_ts > 0:
+            # It may have read what is so no more.
+            self._order_for_change(interface, incident, cause.ts, out)
+            return
         if cause.reason == UNKNOWN and incident.reason is None and incident.wants_closer_look:
             incident.held = cause
             return
+        if incident.doubted_ts >= 0 and cause.asked_ts == incident.change_look_ts:
+            stands = incident.after_change(cause)
+            if stands is None:
+                return
+            if stands:
+                incident.doubted_ts = -1
+                self._settle(incident)
+                self._trim()
+                return
         said = incident.take(cause)
         self._doubt(incident, cause.ts)
         if said:
             self._raise(interface, incident, cause.ts, out)
             if incident.ended:
                 self._clear(interface, incident, cause.ts, out)
+        elif incident.settled:
+            self._settle(incident)
         self._trim()
+
+    def _looked_into_pod(self, interface: Interface, cause: CauseFound, out: list[Notice]) -> None:
+        key = (cause.target_ip, cause.sender_ip)
+        incident, streak = interface.incidents.get(key), interface.streaks.get(key)
+        if incident is not None and not incident.of_answers:
+            return
+        if cause.reason == "":
+            if incident is not None:
+                self._clear(interface, incident, cause.ts, out)
+                self._trim()
+            return
+        if streak is None or cause.ts - streak.newest_ts > STREAK_NS:
+            return
+        if incident is None:
+            incident = self._open(interface, *key, streak.since)
+            if incident is None:
+                return
+            incident.of_answers = True
+            self._asking[incident] = interface
+        if incident.take(cause):
+            self._raise(interface, incident, cause.ts, out)
+        self._trim()
+
+    def node_changed(self, interfaces: Iterable[Interface], ts: int) -> None:
+        """Routes, rules, addresses, links or filters are otherwise than when they were read."""
+        for interface in interfaces:
+            for incident in interface.incidents.values():
+                if incident.reason is not None and not incident.of_answers:
+                    incident.node_changed(ts)
+                    self._changed[incident] = interface
+        if self._changed and self._recheck_at is None:
+            # Changes come in bursts; and many flags must not keep the looker busy.
+            rested = self._rechecked_ts + RECHECK_EACH_NS * len(self._changed)
+            self._recheck_at = max(ts + CHANGES_SETTLE_NS, rested)
+        self._trim()
+
+    def _recheck(self, ts: int, out: list[Notice]) -> None:
+        self._recheck_at, self._rechecked_ts = None, ts
+        changed, self._changed = self._changed, {}
+        for incident, interface in changed.items():
+            there = interface.incidents.get((incident.target_ip, incident.sender_ip)) is incident
+            if there and incident.doubted_ts >= 0 and not incident.is_looked_at(ts):
+                self._order_for_change(interface, incident, ts, out)
+
+    def _order_for_change(
+        self, interface: Interface, incident: Incident, ts: int, out: list[Notice]
+    ) -> None:
+        """A look at the node as it is: what an earlier request's path was says nothing of it."""
+        evidence: Evidence = {"link": interface.blind} if incident.of_link else {}
+        if incident.last_unanswered_ts > incident.changed_ts:
+            evidence = incident.last_evidence
+        else:
+            incident.change_look_ts = ts
+        self._order(interface, incident, ts, out, evidence)
 
     def counted_by_kernel(
         self, interface: Interface, row: InterfaceCount, ts: int, extra: int, out: list[Notice]
@@ -112,11 +223,14 @@ class Flags:
         lost one.
         """
         newest = max(interface.last_answered_ts, interface.last_unanswered_ts)
-        incident = interface.incidents.get(row.last_target_ip)
-        if row.last_target_ip and row.last_unanswered_ts > max(newest, row.last_answered_ts):
+        target, sender = row.last_target_ip, row.last_sender_ip
+        incident = self._of(interface, target, sender) if target else None
+        if incident is not None and incident.of_answers:
+            incident = None
+        if target and row.last_unanswered_ts > max(newest, row.last_answered_ts):
             opened = incident is None
             if incident is None:
-                incident = self._open(interface, row.last_target_ip, row.last_unanswered_ts)
+                incident = self._open(interface, target, sender, row.last_unanswered_ts)
             if incident is not None:
                 incident.ended = False
                 incident.seen_by_snapshot_ts = row.last_unanswered_ts
@@ -124,14 +238,7 @@ class Flags:
                 incident.unanswered += max(1, extra) if opened else extra
                 self._run.attribute(incident, extra)
                 if opened:
-                    self._order(
-                        interface,
-                        incident,
-                        ts,
-                        out,
-                        sender_ip=row.last_sender_ip,
-                        evidence=SNAPSHOT_EVIDENCE,
-                    )
+                    self._order(interface, incident, ts, out, SNAPSHOT_EVIDENCE)
                 return
         if incident is not None:
             incident.unanswered += extra
@@ -140,7 +247,7 @@ class Flags:
         if lost_answer and len(interface.incidents) == 1:
             # More than one: the row does not say which target was answered.
             (only,) = interface.incidents.values()
-            if row.last_answered_ts > only.last_unanswered_ts:
+            if row.last_answered_ts > only.last_unanswered_ts and not only.of_answers:
                 self._end(interface, only, ts, out)
 
     def vanished(self, interface: Interface, ts: int, out: list[Notice]) -> None:
@@ -148,20 +255,25 @@ class Flags:
         for incident in list(interface.incidents.values()):
             if incident.reason is None:
                 self._give_up(interface, incident, ts, VANISHED_EVIDENCE, out)
-            if incident.target_ip in interface.incidents:
+            if incident in interface.incidents.values():
                 self._clear(interface, incident, ts, out)
         self._trim()
 
     def expire(self, ts: int, out: list[Notice]) -> None:
         """What is due at ``ts``: first looks that took too long, blind interfaces."""
         while self._waiting and self._waiting[0][0] <= ts:
-            _, _, interface, incident = heapq.heappop(self._waiting)
-            if incident.held is not None and not incident.awaited:
+            due, _, interface, incident = heapq.heappop(self._waiting)
+            if incident.wait_until != due:
+                continue
+            incident.wait_until = None
+            if incident.reason is not None:
+                self._run.count_as_unknown(incident)
+            elif incident.held is not None and not incident.awaited:
                 # The pod's second request is due just now, and may tell.
                 incident.awaited = True
                 self._run.count_as_unknown(incident)
                 self._await(interface, incident, ts + AWAITED_NS)
-            elif incident.reason is None:
+            else:
                 self._give_up(interface, incident, ts, LATE_EVIDENCE, out)
         while self._blind and self._blind[0][0] <= ts:
             due, _, interface = heapq.heappop(self._blind)
@@ -169,7 +281,17 @@ class Flags:
                 self._flag_blind(interface, ts, out)
         if self._closer_until <= ts:
             self._doubtful.clear()
+        if self._recheck_at is not None and self._recheck_at <= ts:
+            self._recheck(ts, out)
+        for incident, interface in list(self._asking.items()):
+            if self._silent_at(incident, interface) <= ts:
+                self._clear(interface, incident, ts, out)
         self._trim()
+
+    def _silent_at(self, incident: Incident, interface: Interface) -> int:
+        """When a pod that was answered and asked on will have asked no more."""
+        streak = interface.streaks.get((incident.target_ip, incident.sender_ip))
+        return STREAK_NS + (incident.since if streak is None else streak.newest_ts)
 
     def blinded(self, interface: Interface) -> None:
         """``interface.blind`` has begun: no request can be seen on it."""
@@ -186,27 +308,57 @@ class Flags:
 
     def _flag_blind(self, interface: Interface, ts: int, out: list[Notice]) -> None:
         for target_ip in self._run.flag_targets:
-            incident = interface.incidents.get(target_ip)
-            if incident is None:
-                incident = self._open(interface, target_ip, interface.blind_since)
-            if incident is not None:
+            there = [each for each in interface.incidents.values() if each.target_ip == target_ip]
+            if not there and (
+                opened := self._open(interface, target_ip, "", interface.blind_since)
+            ):
+                started = self._run.started_ts
+                opened.before_trace = started is not None and interface.blind_since <= started
+                there = [opened]
+            for incident in there:
+                self._asking.pop(incident, None)
+                incident.of_answers = False
                 incident.of_link = True
-                evidence: Evidence = {"link": interface.blind}
-                self._order(interface, incident, ts, out, sender_ip="", evidence=evidence)
+                self._order(interface, incident, ts, out, {"link": interface.blind})
 
     def stop(self, ts: int, out: list[Notice]) -> None:
         while self._waiting:
-            _, _, interface, incident = heapq.heappop(self._waiting)
+            due, _, interface, incident = heapq.heappop(self._waiting)
+            if incident.wait_until != due:
+                continue
             if incident.reason is None:
                 self._give_up(interface, incident, ts, STOPPED_EVIDENCE, out)
+            else:
+                self._run.count_as_unknown(incident)
         self._blind.clear()
         self._doubtful.clear()
+        self._changed.clear()
+        self._recheck_at = None
+        self._asking.clear()
         self._trim()
 
-    def _open(self, interface: Interface, target_ip: str, since: int) -> Incident | None:
+    def _of(self, interface: Interface, target_ip: str, sender_ip: str) -> Incident | None:
+        """The incident that a request, or what was found out of one, belongs to."""
+        incidents = interface.incidents
+        if (incident := incidents.get((target_ip, sender_ip))) is not None:
+            return incident
+        if (incident := incidents.get((target_ip, ""))) is not None:
+            # A link's, who asked was not known until now.
+            del incidents[target_ip, ""]
+            incident.sender_ip = sender_ip
+            incidents[target_ip, sender_ip] = incident
+            return incident
+        if not sender_ip:
+            return next((each for each in incidents.values() if each.target_ip == target_ip), None)
+        return None
+
+    def _open(
+        self, interface: Interface, target_ip: str, sender_ip: str, since: int
+    ) -> Incident | None:
         if len(interface.incidents) >= MOST_INCIDENTS:
             return None
-        incident = interface.incidents[target_ip] = Incident(target_ip, since)
+        incident = Incident(target_ip, sender_ip, since)
+        interface.incidents[target_ip, sender_ip] = incident
         return incident
 
     def _order(
@@ -215,28 +367,17 @@ class Flags:
         incident: Incident,
         ts: int,
         out: list[Notice],
-        *,
-        sender_ip: str,
         evidence: Evidence,
     ) -> None:
         incident.look_ordered(ts)
-        if incident.reason is None:
+        if not incident.settled and incident.wait_until is None:
             self._await(interface, incident, ts + LOOK_LIMIT_NS)
             self._trim()
-        out.append(
-            Investigate(
-                ts=ts,
-                netns=interface.netns,
-                ifindex=interface.ifindex,
-                interface=interface.name,
-                sender_ip=sender_ip,
-                target_ip=incident.target_ip,
-                evidence=evidence,
-            )
-        )
+        out.append(_order(interface, incident.sender_ip, incident.target_ip, ts, evidence))
 
     def _await(self, interface: Interface, incident: Incident, due: int) -> None:
         self._number += 1
+        incident.wait_until = due
         heapq.heappush(self._waiting, (due, self._number, interface, incident))
 
     def _give_up(
@@ -271,14 +412,21 @@ class Flags:
         else:
             self._clear(interface, incident, ts, out)
 
-    def _raise(self, interface: Interface, incident: Incident, ts: int, out: list[Notice]) -> None:
+    def _settle(self, incident: Incident) -> None:
+        incident.wait_until = None
         self._run.settle(incident)
+
+    def _raise(self, interface: Interface, incident: Incident, ts: int, out: list[Notice]) -> None:
+        self._settle(incident)
         self._run.flags_raised += 1
         out.append(flag_notice("raised", interface, incident, ts))
 
     def _clear(self, interface: Interface, incident: Incident, ts: int, out: list[Notice]) -> None:
-        del interface.incidents[incident.target_ip]
+        del interface.incidents[incident.target_ip, incident.sender_ip]
+        incident.wait_until = None
+        self._run.count_as_unknown(incident)  # what came in doubt
         self._doubtful.discard(incident)
+        self._asking.pop(incident, None)
         out.append(flag_notice("cleared", interface, incident, ts))
 
     def _doubt(self, incident: Incident, ts: int) -> None:
@@ -291,13 +439,30 @@ class Flags:
             self._doubtful.discard(incident)
 
     def _trim(self) -> None:
-        while self._waiting and self._waiting[0][3].reason is not None:
+        while self._waiting and self._waiting[0][3].wait_until != self._waiting[0][0]:
             heapq.heappop(self._waiting)
         due = [entry[0] for entry in self._waiting[:1]]
         due += [entry[0] for entry in self._blind[:1]]
+        due += [self._silent_at(*each) for each in self._asking.items()]
         if self._doubtful:
             due.append(self._closer_until)
+        if self._recheck_at is not None:
+            due.append(self._recheck_at)
         self.deadline = min(due, default=None)
+
+
+def _order(
+    interface: Interface, sender_ip: str, target_ip: str, ts: int, evidence: Evidence
+) -> Investigate:
+    return Investigate(
+        ts=ts,
+        netns=interface.netns,
+        ifindex=interface.ifindex,
+        interface=interface.name,
+        sender_ip=sender_ip,
+        target_ip=target_ip,
+        evidence=evidence,
+    )
 
 
 def request_notice(event: Request, reason: str | None, confidence: str | None) -> RequestNotice:
@@ -337,4 +502,6 @@ def flag_notice(state: str, interface: Interface, incident: Incident, ts: int) -
         remedy=incident.remedy,
         remedy_kind=incident.remedy_kind,
         evidence=incident.evidence,
+        sender_ip=incident.sender_ip,
+        before_trace=incident.before_trace,
     )

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An incident: an interface gets no reply for one target, from the first unanswered
-request to the next answered one. Its flag goes up once its cause is known.
+"""An incident: one sender on an interface gets no reply for one target, from the first
+unanswered request to the next answered one. Its flag goes up once its cause is known.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ CONTRADICTIONS = 3
 """So many looks in a row must infer another reason before they outweigh an observed one."""
 VOLATILE = frozenset({"proxy_queue"})
 """Evidence that is another one for each request."""
+ENDS = frozenset({"dropped", "noarp", "destination", "header"})
+"""Evidence that tells where a request came to its end: without it, it went further."""
 
 OBSERVED = "observed"
 UNKNOWN = "unknown"
@@ -33,45 +35,66 @@ class Incident:
 
     ``looking_since`` is the ts of an order to look that was not answered yet.
     ``ended`` marks an incident that was over before its cause was known.
-    ``unattributed`` counts unanswered requests that wait for the reason.
+    ``unattributed`` counts unanswered requests that wait for the reason, ``wait_until``
+    is when they wait no longer.
     ``seen_by_snapshot_ts``: it was opened from the kernel's counters, whose newest
     unanswered request has this ts (-1: opened by an event).
-    ``told`` is the evidence of requests that looks were ordered with. ``held`` is an
-    ``unknown`` that is not said yet, because a closer look may still tell better;
-    ``awaited``: it has been held for longer than a first look may take.
-    ``of_link``: it stands for a link state, not for a request.
+    ``told`` is the evidence of requests that looks were ordered with, ``last_evidence`` that
+    of the newest. ``held`` is an ``unknown`` that is not said yet, because a closer look may
+    still tell better; ``awaited``: it has been held for longer than a first look may take.
+    ``of_link``: it stands for a link state, not for a request. ``of_answers``: the pod is
+    answered, and asks on.
+    ``doubted_ts``: then something happened under which the reason may be another one now
+    (-1: nothing did); no request is told with it until a look says that it stands.
+    ``changed_ts``: a look that was ordered before then may have read what is so no more.
+    ``configured``: the node's configuration alone shows the reason too. ``change_look_ts``:
+    of the last look that was ordered for a change, not for a request.
+    ``before_trace``: it was so when tracing began.
     """
 
     __slots__ = (
         "awaited",
+        "before_trace",
+        "change_look_ts",
+        "changed_ts",
         "confidence",
+        "configured",
         "contradictions",
+        "doubted_ts",
         "ended",
         "evidence",
         "exhausted",
         "held",
+        "last_evidence",
         "last_look_ts",
         "last_unanswered_ts",
         "looking_since",
+        "of_answers",
         "of_link",
         "reason",
         "remedy",
         "remedy_kind",
         "seen_by_snapshot_ts",
+        "sender_ip",
         "since",
         "target_ip",
         "told",
         "unanswered",
         "unattributed",
         "wait_ns",
+        "wait_until",
     )
 
-    def __init__(self, target_ip: str, since: int) -> None:
+    def __init__(self, target_ip: str, sender_ip: str, since: int) -> None:
         self.target_ip = target_ip
+        self.sender_ip = sender_ip
         self.since = since
+        self.before_trace = False
         self.last_unanswered_ts = since
+        self.last_evidence: Evidence = {}
         self.unanswered = 0
         self.unattributed = 0
+        self.wait_until: int | None = None
         self.ended = False
         self.seen_by_snapshot_ts = -1
         self.reason: str | None = None
@@ -79,8 +102,12 @@ class Incident:
         self.remedy = ""
         self.remedy_kind = "advice"
         self.evidence: Evidence = {}
+        self.configured = False
         self.looking_since: int | None = None
         self.last_look_ts = since
+        self.change_look_ts = -1
+        self.doubted_ts = -1
+        self.changed_ts = -1
         self.wait_ns = FIRST_WAIT_NS
         self.contradictions = 0
         self.exhausted = False
@@ -88,25 +115,53 @@ class Incident:
         self.held: CauseFound | None = None
         self.awaited = False
         self.of_link = False
+        self.of_answers = False
+
+    @property
+    def settled(self) -> bool:
+        """Is the reason known, and nothing in its way?"""
+        return self.reason is not None and self.doubted_ts < 0
+
+    def doubt(self, ts: int) -> None:
+        """A request contradicts what the reason was found by."""
+        self.doubted_ts = ts
+        for end in ENDS:
+            self.told.pop(end, None)
+
+    def node_changed(self, ts: int) -> None:
+        self.doubted_ts = self.changed_ts = ts
+        self.told = {}  # what requests carry is news again
 
     def look_ordered(self, ts: int) -> None:
         self.looking_since = ts
         self.last_look_ts = ts
 
+    def is_looked_at(self, ts: int) -> bool:
+        return self.looking_since is not None and ts - self.looking_since < LOOK_LOST_NS
+
     def look_again(self, ts: int) -> bool:
         """Is another look due? If so, the wait for the one after it doubles."""
-        if self.reason is None or ts - self.last_look_ts < self.wait_ns:
-            return False
-        if self.looking_since is not None and ts - self.looking_since < LOOK_LOST_NS:
+        if self.reason is None or ts - self.last_look_ts < self.wait_ns or self.is_looked_at(ts):
             return False
         self.wait_ns = min(2 * self.wait_ns, LONGEST_WAIT_NS)
         return True
 
+    def contradicts(self, evidence: Evidence) -> bool:
+        """Does a request's evidence say otherwise than that which the cause was found by?"""
+        told = self.told
+        for name, value in evidence.items():
+            if name in VOLATILE:
+                continue
+            if told.get(name, value) != value or (name in ENDS and told and name not in told):
+                return True
+        return any(name in told and name not in evidence for name in ENDS)
+
     def is_news(self, evidence: Evidence, ts: int) -> bool:
-        """Does a request carry evidence that no look was ordered with? Notes it if so."""
+        """Is a look due for what a request carries? Notes what no look was ordered with."""
         if self.looking_since is not None:
             return False
-        if ts - self.last_look_ts < NEWS_EVERY_NS and evidence.keys() <= self.told.keys():
+        soon = ts - self.last_look_ts < NEWS_EVERY_NS
+        if soon and self.told and evidence.keys() <= self.told.keys():
             return False
         news = {
             name: value
@@ -114,12 +169,12 @@ class Incident:
             if name not in VOLATILE and (name not in self.told or self.told[name] != value)
         }
         self.told.update(news)
-        return bool(news)
+        return bool(news) or (self.doubted_ts >= 0 and not soon)
 
     @property
     def wants_closer_look(self) -> bool:
         """Would it help to see the route lookup of the next request?"""
-        doubtful = self.confidence != OBSERVED or self.contradictions > 0
+        doubtful = self.confidence != OBSERVED or self.contradictions > 0 or self.doubted_ts >= 0
         return doubtful and not self.exhausted and self.unanswered > 0
 
     def take(self, cause: CauseFound) -> bool:
@@ -127,7 +182,8 @@ class Incident:
 
         What was observed wins over what the configuration lets expect, and one ``unknown``
         does not replace a known reason, two in a row do: a look that races with a change
-        of the node's configuration may see neither state whole.
+        of the node's configuration may see neither state whole. What is in doubt has
+        nothing to say against another reason.
         """
         observed = cause.confidence == OBSERVED
         # The closer look was had, and did not settle it: there is no better one.
@@ -135,7 +191,9 @@ class Incident:
         changed = cause.reason != self.reason
         if self.reason is not None and changed and not self._convinces(cause):
             return False
-        if not changed and self.confidence == OBSERVED and not observed:
+        if self.doubted_ts >= 0:
+            self.doubted_ts = -1
+        elif not changed and self.confidence == OBSERVED and not observed:
             return False  # It says the same on weaker grounds.
         self.contradictions = 0
         evidence = cause.evidence
@@ -143,19 +201,32 @@ class Incident:
             evidence = {**evidence, "instead_of": f"{self.reason} ({self.confidence})"}
         self.reason = cause.reason
         self.confidence = cause.confidence
+        self.configured = cause.configured
         self.remedy = cause.remedy
         self.remedy_kind = cause.remedy_kind
         self.evidence = evidence
         self.held = None
         return changed
 
+    def after_change(self, cause: CauseFound) -> bool | None:
+        """What a look without a request says of a reason in doubt: it stands (True), another
+        is there (False), or the next request must tell (None)."""
+        if cause.reason == UNKNOWN:
+            return None
+        if self.reason in (cause.reason, *str(cause.evidence.get("also", "")).split()):
+            return True
+        # What only a request's own path shows cannot be missed in the configuration.
+        return False if self.configured or self.confidence != OBSERVED else None
+
     def _convinces(self, cause: CauseFound) -> bool:
         """Does another reason than the one we have outweigh it?"""
         if cause.confidence == OBSERVED or self.of_link:
             return True
+        if self.doubted_ts >= 0 and cause.reason != UNKNOWN:
+            return True
         self.contradictions += 1
         self.exhausted = False
         self.told = {}  # what requests carry is news again
-        if self.confidence == OBSERVED:
+        if self.confidence == OBSERVED and self.doubted_ts < 0:
             return self.contradictions >= CONTRADICTIONS
         return cause.reason != UNKNOWN or self.contradictions >= 2

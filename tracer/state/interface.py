@@ -6,12 +6,15 @@ from __future__ import annotations
 from tracer.state.histogram import Histogram
 from tracer.state.incident import UNKNOWN, Incident
 from tracer.state.names import Names
+from tracer.state.streak import Streak
 from tracer.state.tally import Tally
 from tracer.state.views import FlagView, InterfaceView, NeighbourView
 
 MOST_INCIDENTS = 256
 """Per interface. With ``--target any`` a scanning pod could otherwise open one for
 every address there is; unanswered requests beyond it are counted, not flagged."""
+MOST_STREAKS = 64
+"""Per interface: senders and targets whose answers in a row are counted."""
 
 
 class Interface:
@@ -41,6 +44,7 @@ class Interface:
         "neighbours",
         "netns",
         "not_pod",
+        "streaks",
         "taken_over_ts",
         "tally",
     )
@@ -65,7 +69,9 @@ class Interface:
         self.last_unanswered_ts = 0
         self.neighbours: dict[str, tuple[str, str | None]] = {}
         self.neighbour_failures = 0
-        self.incidents: dict[str, Incident] = {}
+        # By target and sender.
+        self.incidents: dict[tuple[str, str], Incident] = {}
+        self.streaks: dict[tuple[str, str], Streak] = {}
 
     def named(self, name: str, ts: int) -> None:
         """The newest name wins; an event read late may still carry the old one."""
@@ -75,6 +81,17 @@ class Interface:
                 self.tally.counted = self.names.bear(name)
             self.name = name
             self.name_ts = ts
+
+    def asks_on(self, target_ip: str, sender_ip: str, ts: int) -> Streak | None:
+        """One more answer: those before it, if they should have been enough."""
+        key = (target_ip, sender_ip)
+        streak = self.streaks.get(key)
+        if streak is not None:
+            return streak if streak.answered(ts) else None
+        if len(self.streaks) >= MOST_STREAKS:
+            del self.streaks[next(iter(self.streaks))]
+        self.streaks[key] = Streak(ts)
+        return None
 
     def flags(self) -> tuple[FlagView, ...]:
         return tuple(
@@ -89,6 +106,9 @@ class Interface:
                 unanswered=incident.unanswered,
                 remedy=incident.remedy,
                 evidence=incident.evidence,
+                remedy_kind=incident.remedy_kind,
+                sender_ip=incident.sender_ip,
+                before_trace=incident.before_trace,
             )
             for incident in self.incidents.values()
             if incident.reason is not None

@@ -42,10 +42,10 @@ class Run:
 
     def attribute(self, incident: Incident | None, count: int) -> None:
         """Attributes ``count`` unanswered requests: each exactly once, now or when the
-        cause of ``incident`` is known; without an incident they are ``unknown``."""
+        cause of ``incident`` is settled; without an incident they are ``unknown``."""
         if count <= 0:
             return
-        if incident is not None and incident.reason is None:
+        if incident is not None and not incident.settled:
             incident.unattributed += count
             self.unattributed += count
             return
@@ -54,9 +54,10 @@ class Run:
 
     def count_as_unknown(self, incident: Incident) -> None:
         """What waited for the cause of ``incident`` for long enough is ``unknown``."""
-        self._add(UNKNOWN, incident.unattributed)
-        self.unattributed -= incident.unattributed
-        incident.unattributed = 0
+        if incident.unattributed:
+            self._add(UNKNOWN, incident.unattributed)
+            self.unattributed -= incident.unattributed
+            incident.unattributed = 0
 
     def settle(self, incident: Incident) -> None:
         """The cause of ``incident`` is known: what waited for it is counted under it."""

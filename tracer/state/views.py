@@ -52,6 +52,9 @@ class FlagView:
     unanswered: int
     remedy: str
     evidence: Evidence
+    remedy_kind: str = "advice"
+    sender_ip: str = ""
+    before_trace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
