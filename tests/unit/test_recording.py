@@ -62,6 +62,7 @@ EVENTS: tuple[events.Event, ...] = (
     events.LinkGone(8, 3, 7, "calic577831ffc7"),
     events.Unjudged(8, "tap0", "10.77.0.1", 12),
     events.Elsewhere(8, "calib", "46:a9:d3:46:96:82", 4),
+    events.NodeChanged(9, 3),
     events.Tick(9),
     events.Stopped(10),
 )

@@ -248,6 +248,7 @@ def test_the_flag_is_raised_with_its_cause() -> None:
             unanswered=2,
             remedy="mend no_route",
             evidence={"seen": "no_route"},
+            sender_ip="10.0.0.7",
         )
     ]
     (flag,) = state.flags()

@@ -105,8 +105,9 @@ def test_observation_wins_over_inference_and_says_so() -> None:
 
 def test_inference_does_not_outweigh_what_was_observed_but_raises_doubt() -> None:
     state = State()
-    feed(state, asked(S, dropped="request"), observed(S + MS, "filtered_in"))
-    assert said(feed(state, asked(2 * S), cause(2 * S + MS, "no_route"))) == [
+    drop = {"dropped": "request"}
+    feed(state, asked(S, **drop), observed(S + MS, "filtered_in"))
+    assert said(feed(state, asked(2 * S, **drop), cause(2 * S + MS, "no_route"))) == [
         "unanswered filtered_in",
         "look",
     ]
@@ -117,7 +118,7 @@ def test_inference_does_not_outweigh_what_was_observed_but_raises_doubt() -> Non
 
 def test_inference_that_stays_outweighs_what_is_not_observed_any_more() -> None:
     state = State()
-    feed(state, asked(S, dropped="request"), observed(S + MS, "filtered_in"))
+    feed(state, asked(S), observed(S + MS, "filtered_in"))
     words = []
     for second in range(2, 6):
         words += said(feed(state, asked(second * S), cause(second * S + MS, "no_route")))
@@ -132,10 +133,26 @@ def test_other_evidence_than_before_orders_a_look() -> None:
     state = State()
     feed(state, asked(S), cause(S + MS, "no_route"))
     assert said(feed(state, asked(S + 2 * MS))) == ["unanswered no_route"]
-    assert said(feed(state, replace(asked(S + 300 * MS), evidence={"proxy_arp": 0}))) == [
-        "unanswered no_route",
-        "look",
-    ]
+    news = feed(state, replace(asked(S + 300 * MS), evidence={"proxy_arp": 0}))
+    assert said(news) == ["unanswered None", "look"]  # what was known is in doubt
+    news = feed(state, replace(asked(S + 600 * MS), evidence={"proxy_arp": 0, "given_out": 3}))
+    assert said(news) == ["unanswered None"]
+    assert said(feed(state, cause(S + 700 * MS, "proxy_arp_off"))) == ["raised proxy_arp_off"]
+
+
+def test_more_evidence_than_before_orders_a_look_and_contradicts_nothing() -> None:
+    state = State()
+    feed(state, asked(S), cause(S + MS, "no_route"))
+    news = feed(state, asked(S + 2 * MS, given_route="unreachable"))
+    assert said(news) == ["unanswered no_route", "look"]
+
+
+def test_a_request_that_comes_further_than_before_is_of_another_cause() -> None:
+    state = State()
+    feed(state, asked(S, dropped="request"), observed(S + MS, "filtered_in"))
+    assert said(feed(state, asked(2 * S))) == ["unanswered None", "look"]
+    assert said(feed(state, cause(2 * S + MS, "no_route"))) == ["raised no_route"]
+    assert state.totals().unanswered_by_reason == {"filtered_in": 1, "no_route": 1}
 
 
 def test_evidence_that_changes_all_the_time_orders_few_looks() -> None:

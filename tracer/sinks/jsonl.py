@@ -94,6 +94,8 @@ class JsonSink:
             "target_ip": notice.target_ip,
             "reason": notice.reason,
             "since": self._time(notice.since),
+            "before_trace": notice.before_trace,
+            "sender_ip": notice.sender_ip,
             "unanswered": notice.unanswered,
             "remedy": notice.remedy,
             "remedy_kind": notice.remedy_kind,

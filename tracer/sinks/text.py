@@ -101,7 +101,7 @@ class TextSink:
             f" {printable(notice.target_ip)}: {printable(notice.reason)}"
         )
         facts = [
-            f"since {self._time(notice.since)}",
+            f"since {'before the trace' if notice.before_trace else self._time(notice.since)}",
             f"{notice.unanswered} unanswered",
             printable(notice.confidence),
         ]

@@ -73,6 +73,7 @@ class Flags:
         self, interface: Interface, event: Request, counted: bool, out: list[Notice]
     ) -> None:
         """``counted``: the event added one; False if a snapshot had counted it before."""
+        interface.streaks.pop((event.target_ip, event.sender_ip), None)
         incident = self._of(interface, event.target_ip, event.sender_ip)
         opened = incident is None
         if incident is None:

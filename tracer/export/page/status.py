@@ -137,7 +137,7 @@ def _row(view: InterfaceView, history: History, pod: str, several: bool) -> Text
 def _flag(flag: FlagView, row: Texts) -> Texts:
     lines = [printable(line.strip()) for line in flag.remedy.split("\n") if line.strip()]
     return {
-        "key": f"{row['key']}-{flag.target_ip}",
+        "key": f"{row['key']}-{flag.target_ip}-{flag.sender_ip}",
         **{name: row[name] for name in ("interface", "netns", "pod", "bars", "bad_bars", "said")},
         **{name: row[name] for name in ("neighbours", "failures")},
         "target": flag.target_ip,
