@@ -26,15 +26,16 @@ static __always_inline void note_taken(struct slot *slot)
 
 /*
  * What is dropped before ARP has no slot. A macvlan's copy for its broadcast
- * queue is known by the function that drops it; where the kernel hides
- * addresses, by that the memory is shared and no reason is given.
+ * queue is known by the function that drops it; where that is not known (the
+ * kernel hides addresses, or the module came after us), by that the memory is
+ * shared and no reason is given.
  */
 static __always_inline int is_a_copy(struct freed *freed)
 {
 	if (IN_COPYING(freed->location))
 		return 1;
-	return !SOCK_RFREE && freed->reason <= REASON_UNSPECIFIED &&
-	       is_shared(freed->skb);
+	return IN_MODULE(freed->location) &&
+	       freed->reason <= REASON_UNSPECIFIED && is_shared(freed->skb);
 }
 
 static __always_inline int on_arp_rcv(struct sk_buff *skb)

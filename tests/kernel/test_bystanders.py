@@ -19,6 +19,8 @@ from scenarios import BYSTANDERS
 Benches = Mapping[str, Bench]
 ASKED = 211
 ANSWERED_BY = {"answered_by_program": "userspace", "answered_by_bpf": "bpf"}
+# The request never comes to the functions that the other engines trace.
+SEEN_BY_TRACEPOINT_ALONE = frozenset({"answered_by_bpf"})
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,8 @@ def pod(benches: Benches) -> Iterator[Pod]:
 @pytest.mark.parametrize("name", BYSTANDERS)
 def test_a_bystander_is_answered_and_not_flagged(benches: Benches, pod: Pod, name: str) -> None:
     fault, lab = FAULTS[name], pod.lab
+    blind = {e for e in benches if e != "tracepoint" and name in SEEN_BY_TRACEPOINT_ALONE}
+    seeing = {engine: bench for engine, bench in benches.items() if engine not in blind}
     try:
         fault.break_(lab, pod)
     except Unavailable as lack:
@@ -47,13 +51,17 @@ def test_a_bystander_is_answered_and_not_flagged(benches: Benches, pod: Pod, nam
         tally = pod.ask(ASKED, settle=1.0)
         assert (tally.sent, tally.dropped) == (ASKED, 0)
         assert tally.replies == fault.answers * ASKED
-        for bench in benches.values():
+        for bench in seeing.values():
             bench.requests(pod, ASKED)
         time.sleep(2.0 if EMULATED else 0.7)  # what is answered late is corrected by then
     finally:
         fault.mend(lab, pod)
     wrong = {}
-    for engine, bench in benches.items():
+    for engine in blind:
+        note(Result(engine, "answered", name))
+        if said := benches[engine].tracer.requests(pod.interface):
+            wrong[engine] = said[:1]
+    for engine, bench in seeing.items():
         lines = bench.tracer.requests(pod.interface)
         flags = bench.flags(pod)
         up = [flag for flag in flags if flag != ("raised", "link_down") or not EMULATED]

@@ -12,6 +12,8 @@ from tracer.node.look import Look
 LIMITERS = frozenset({"tbf", "htb", "hfsc", "cake"})
 # Of a drop on the other device: before Linux 5.17 none, and later not of every queue.
 _NO_REASON = frozenset({None, "NOT_SPECIFIED"})
+# Who frees what a queue refuses, where no reason is given (net/core/dev.c, __dev_xmit_skb).
+_QUEUES_REFUSE = "kfree_skb_list"
 
 
 def limiters(look: Look) -> list[str]:
@@ -21,7 +23,9 @@ def limiters(look: Look) -> list[str]:
 
 
 def _observed(seen: Seen, look: Look) -> str | None:
-    by_queue = (seen.drop_reason or "").startswith("QDISC_")
+    by_queue = (seen.drop_reason or "").startswith("QDISC_") or (
+        seen.drop_reason in _NO_REASON and seen.drop_function == _QUEUES_REFUSE
+    )
     if seen.dropped == "request" and (seen.redirected or seen.dropped_on is not None):
         if not by_queue and seen.drop_reason not in _NO_REASON:
             return None  # Something else on that device.

@@ -64,6 +64,7 @@ def definitions(order: Order, btf: Btf, symbols: Symbols, arp_in_netns: int) -> 
         "IN_COPYING(at)": _lies_in(
             symbols, "macvlan_broadcast_enqueue", "macvlan_handle_frame", "macvlan_broadcast"
         ),
+        "IN_MODULE(at)": _in_module(symbols),
         "FREED_IN(ip)": _freed_in(symbols),
         "SOCK_RFREE": f"{symbols.address('sock_rfree') or 0:#x}ull",
         **headers.feature_defines(btf),
@@ -88,6 +89,12 @@ def _lies_in(symbols: Symbols, *functions: str) -> str:
     """C: does the address ``at`` lie in one of the functions?"""
     extents = symbols.extents(functions)
     return " || ".join(("0", *(f"((at) - {a:#x}ull < {b - a:#x})" for a, b, _ in extents)))
+
+
+def _in_module(symbols: Symbols) -> str:
+    """C: does the address ``at`` lie outside the kernel's own text? 1 if that is hidden."""
+    first, last = symbols.address("_stext"), symbols.address("_etext")
+    return f"((at) - {first:#x}ull >= {last - first:#x})" if first and last else "1"
 
 
 def compile_engine(module: Any, engine: Engine, definitions: str) -> Any:
