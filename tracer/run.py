@@ -255,7 +255,12 @@ class Live:
 
         def investigate(order: Investigate) -> CauseFound:
             look = looker.look(
-                order.netns, order.ifindex, order.interface, order.sender_ip, order.target_ip
+                order.netns,
+                order.ifindex,
+                order.interface,
+                order.sender_ip,
+                order.target_ip,
+                peer="answered_in_a_row" in order.evidence,
             )
             seen = dict(order.evidence)
             if isinstance(site := seen.pop("drop_site", None), int) and (

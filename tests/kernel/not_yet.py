@@ -34,11 +34,7 @@ _NOT_YET = {
     f"{_MENDS}[no_route-unreachable_default]": _LEFT,
     f"{_MENDS}[no_route-throw_default]": _LEFT,
     f"{_MENDS}[source_rejected-pod_address_is_broadcast]": _NETWORK,
-    "test_said.py::test_a_link_that_is_down_is_never_unknown": "the end waits for no look yet",
     "test_said.py::test_a_pod_whose_gateway_entry_is_wrong": "trace says it, diagnose does not",
-    "test_said.py::test_a_reply_that_the_pod_does_not_take": "reply_not_taken is not built yet",
-    "test_said.py::test_a_second_fault_is_told_from_the_first": "no change of the node is heard",
-    "test_traffic.py::test_two_senders_on_one_link": "an incident has no sender yet",
 }
 
 

@@ -37,6 +37,7 @@ REASONS = [
     "proxy_queue_full",
     "filtered_out",
     "reply_dropped",
+    "reply_not_taken",
     "unknown",
 ]
 

@@ -16,6 +16,7 @@ from looks import LOCAL, POD, TO_POD, UNICAST, UPLINK, WHOLE, refused
 from tracer.causes import CAUSES, establish
 from tracer.causes.seen import Seen
 from tracer.node.look import Look
+from tracer.node.peer import Peer
 
 CONF = {
     "forwarding": 1,
@@ -241,7 +242,8 @@ def test_a_purged_proxy_queue_is_a_link_s_end_if_it_is_this_link_s() -> None:
 
 
 def test_every_cause_but_unknown_is_observed_by_some_evidence() -> None:
-    assert [c.name for c in CAUSES if c.name not in {row[1] for row in ROWS}] == ["unknown"]
+    others = [c.name for c in CAUSES if c.name not in {row[1] for row in ROWS}]
+    assert others == ["reply_not_taken", "unknown"]  # of answered requests: see below
 
 
 @pytest.mark.parametrize(
@@ -456,3 +458,50 @@ def test_a_link_state_is_inferred_whatever_else_is_wrong(link: str, reason: str)
 
 def test_a_request_that_was_seen_rules_out_that_the_link_is_down() -> None:
     assert found({**CONF}, replace(WHOLE, carrier=False))[0] == "unknown"
+
+
+# A pod that is answered and asks on
+
+
+ASKS_ON = {"answered_in_a_row": 4, "sender_mac": "0a:00:00:00:00:07"}
+END = Peer(
+    name="eth0",
+    mac="0a:00:00:00:00:07",
+    up=True,
+    enslaved=False,
+    macs=frozenset({"0a:00:00:00:00:07", "00:00:00:00:00:00"}),
+    neighbours={WHOLE.target_ip: ("incomplete", None)},
+    netns_path="/run/netns/pod",
+)
+REACHED = {WHOLE.target_ip: ("reachable", "ee:ee:ee:ee:ee:ee")}
+OTHERS = "0a:00:00:00:00:08"
+
+
+@pytest.mark.parametrize(
+    ("peer", "mac", "because"),
+    [
+        (END, END.mac, "its entry for 169.254.1.1 on eth0 is incomplete"),
+        (replace(END, neighbours={WHOLE.target_ip: ("failed", None)}), END.mac, "is failed"),
+        (replace(END, neighbours=REACHED), OTHERS, "no interface in the pod has that address"),
+        ("has no other end in a namespace", END.mac, "has no other end in a namespace"),
+    ],
+)
+def test_what_a_pod_does_not_take(peer: Peer | str, mac: str, because: str) -> None:
+    finding = establish(replace(WHOLE, peer=peer), {**ASKS_ON, "sender_mac": mac})
+    assert (finding.reason, finding.confidence) == ("reply_not_taken", "inferred")
+    assert because in str(finding.evidence["because"])
+    assert finding.remedy_kind == "advice"
+
+
+@pytest.mark.parametrize(
+    ("peer", "mac"),
+    [
+        (replace(END, neighbours=REACHED), END.mac),
+        (replace(END, neighbours={}), END.mac),  # it asked by a program, arping say
+        (replace(END, neighbours=REACHED, macs=END.macs | {OTHERS}), OTHERS),  # a macvlan's
+        (replace(END, neighbours=REACHED, enslaved=True), OTHERS),  # behind a bridge
+    ],
+)
+def test_what_a_pod_takes_is_no_cause(peer: Peer, mac: str) -> None:
+    finding = establish(replace(WHOLE, peer=peer), {**ASKS_ON, "sender_mac": mac})
+    assert finding.reason == ""

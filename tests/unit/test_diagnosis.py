@@ -56,7 +56,7 @@ def states(found: Found) -> dict[str, str]:
 
 
 # What a request's own frame decides is in nobody's configuration.
-OF_THE_FRAME = {"not_addressed_to_us", "malformed", "unknown"}
+OF_THE_FRAME = {"not_addressed_to_us", "malformed", "reply_not_taken", "unknown"}
 
 
 def test_each_cause_fails_one_condition() -> None:

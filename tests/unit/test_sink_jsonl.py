@@ -97,8 +97,8 @@ def parsed(notice: Line) -> dict[str, Any]:
         (
             FLAG,
             f'{{"type":"flag","ts":"{TIME}","state":"raised","interface":"calic577831ffc7",'
-            '"target_ip":"169.254.1.1","reason":"no_route",'
-            '"since":"2026-11-23T09:04:01.092456789Z","unanswered":1,'
+            '"target_ip":"169.254.1.1","sender_ip":"","reason":"no_route",'
+            '"since":"2026-11-23T09:04:01.092456789Z","before_trace":false,"unanswered":1,'
             '"remedy":"ip route add default via 10.0.0.1","remedy_kind":"advice","pod":null,'
             '"ifindex":7,'
             '"netns":4026531840,"confidence":"inferred",'

@@ -20,6 +20,7 @@ from tracer.causes import (
     proxy_queue_full,
     rate_limited,
     reply_dropped,
+    reply_not_taken,
     route_same_interface,
     source_rejected,
     unknown,
@@ -70,6 +71,8 @@ CAUSES: tuple[Cause, ...] = (
     # The reply: the ARP output hook and netdev egress; then tc, queue, device.
     filtered_out.CAUSE,
     reply_dropped.CAUSE,
+    # Nothing on the node refuses it.
+    reply_not_taken.CAUSE,
     unknown.CAUSE,  # last: it always holds
 )
 
@@ -80,9 +83,15 @@ def establish(look: Look, evidence: Evidence) -> Finding:
     ``evidence`` is what the hooks saw of the request. What was observed wins over what
     the configuration lets expect. Of the configuration only those causes are asked that
     fit what was seen: what the kernel dropped it did not refuse, and a request that was
-    seen did arrive.
+    seen did arrive. The reason is empty if a pod that was answered need not be told of.
     """
     seen = Seen.of(evidence)
+    if seen.answered_in_a_row is not None:
+        because = reply_not_taken.CAUSE.observed(seen, look)
+        if because is None:
+            return Finding("", INFERRED, "", evidence)
+        # Of the requests nothing else was seen; the rest was read in the pod.
+        return _finding(reply_not_taken.CAUSE, INFERRED, because, look, seen, evidence)
     for cause in CAUSES:
         because = cause.observed(seen, look)
         if because is not None:

@@ -49,6 +49,9 @@ class Seen:
     - ``taken_in``: a function before the ARP layer that took the request without a drop;
       ``__dev_queue_xmit``: that took the reply.
 
+    ``answered_in_a_row``: so many requests of this sender were, from ``sender_mac``, and it
+    asks on.
+
     ``link`` is no request's: the link state for which a flag is raised although no request
     can be seen: ``down``, ``no carrier``, ``bridge NAME``, ``bond NAME``, ``native XDP``.
     """
@@ -86,6 +89,8 @@ class Seen:
     arp_filter_all: int | None = None
     proxy_queue: int | None = None  # packets in the proxy queue
     link: str | None = None
+    answered_in_a_row: int | None = None
+    sender_mac: str | None = None
 
     @property
     def refused(self) -> bool:

@@ -17,7 +17,7 @@ from tracer.causes import CAUSES
 from tracer.events import Verdict
 from tracer.export.response import Source
 from tracer.export.snapshot import Snapshot
-from tracer.kernel.decode import NUD_NAMES
+from tracer.nud import NUD_NAMES
 from tracer.sinks.printable import without_surrogates
 from tracer.sinks.sink import Pods, no_pod
 

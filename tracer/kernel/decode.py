@@ -14,6 +14,7 @@ from tracer.kernel import source
 from tracer.kernel.functions import Functions
 from tracer.kernel.layout import Header
 from tracer.kernel.trail import Trails
+from tracer.nud import nud_name
 
 _VERDICTS = {
     "VERDICT_ANSWERED": Verdict.ANSWERED,
@@ -23,19 +24,6 @@ _VERDICTS = {
 }
 
 _ANSWERED_BY = {"BY_KERNEL": "kernel", "BY_USERSPACE": "userspace", "BY_BPF": "bpf"}
-
-# include/uapi/linux/neighbour.h, NUD_*
-NUD_NAMES = {
-    0x00: "none",
-    0x01: "incomplete",
-    0x02: "reachable",
-    0x04: "stale",
-    0x08: "delay",
-    0x10: "probe",
-    0x20: "failed",
-    0x40: "noarp",
-    0x80: "permanent",
-}
 
 _NOTHING: Evidence = {}
 
@@ -174,7 +162,3 @@ class Decoder:
             deferrals=requests[Verdict.DEFERRED],
             corrected=count.corrected,
         )
-
-
-def nud_name(state: int) -> str:
-    return NUD_NAMES.get(state, f"{state:#04x}")

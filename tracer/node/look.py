@@ -6,6 +6,8 @@ from __future__ import annotations
 import errno as errnos
 from dataclasses import dataclass
 
+from tracer.node.peer import Peer
+
 # Stands in for a sender that is not known: an address of TEST-NET-1 (RFC 5737), which no pod
 # has. The kernel looks up the target before it validates the sender.
 STAND_IN = "192.0.2.1"
@@ -71,6 +73,7 @@ class Look:
     (tracer/node/claims.py); only read where the sender's way is not to the interface.
     ``proxy_entry``: the target is proxied for there by ``ip neigh add proxy``, for which
     proxy_arp and medium_id need not allow it (net/ipv4/arp.c, arp_process: pneigh_lookup).
+    ``peer``: the pod's end, or why it could not be looked at; None: it was not asked for.
     ``target_owner`` is the interface that owns the target, where the node does.
     ``netns_path`` is a file to enter another network namespace by; None: the caller's.
     """
@@ -122,6 +125,7 @@ class Look:
     sender_others: tuple[str, ...] | None = None
     target_owner: str | None = None
     proxy_entry: bool | None = None
+    peer: Peer | str | None = None
     failures: tuple[str, ...] = ()
 
     def evidence(self) -> dict[str, str | int | bool]:

@@ -20,18 +20,24 @@ def own() -> int:
     return os.stat(OWN).st_ino  # noqa: PTH116 - a magic link, not a path
 
 
-def find(inode: int) -> str | None:
-    """A file of the namespace: under /run/netns, else of a process in it; None if none."""
+def each() -> Iterator[tuple[str, int]]:
+    """(file, inode) of each namespace: under /run/netns, else of a process in it."""
     home = os.stat(OWN)  # noqa: PTH116
+    told = set()
     for pattern in ("run/netns/*", "proc/[0-9]*/ns/net"):
         for path in Path("/").glob(pattern):
             try:
                 found = path.stat()
             except OSError:
                 continue  # A process that ended, or a name whose mount is gone.
-            if (found.st_dev, found.st_ino) == (home.st_dev, inode):
-                return str(path)
-    return None
+            if found.st_dev == home.st_dev and found.st_ino not in told:
+                told.add(found.st_ino)
+                yield str(path), found.st_ino
+
+
+def find(inode: int) -> str | None:
+    """A file of the namespace, None if there is none."""
+    return next((path for path, number in each() if number == inode), None)
 
 
 @contextmanager
