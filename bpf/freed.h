@@ -12,6 +12,7 @@
 
 struct frames {
 	u64 ip[FRAMES];
+	u32 in;
 };
 
 BPF_PERCPU_ARRAY(stacks, struct frames, 1);
@@ -29,15 +30,19 @@ static __always_inline u8 freed_in(void *ctx)
 
 	if (!stack)
 		return IN_UNKNOWN;
-	length = bpf_get_stack(ctx, stack, sizeof(*stack), 0);
+	length = bpf_get_stack(ctx, stack->ip, sizeof(stack->ip), 0);
+	stack->in = IN_UNKNOWN;
 	for (i = 0; i < FRAMES; i++) {
 		if ((long)(i * sizeof(u64)) >= length)
 			break;
 		in = FREED_IN(stack->ip[i]);
-		if (in)
-			return in;
+		if (in) {
+			stack->in = in;
+			break;
+		}
 	}
-	return IN_UNKNOWN;
+	/* Read again: the verifier would follow each number by itself. */
+	return *(volatile u32 *)&stack->in;
 }
 
 #endif

@@ -457,6 +457,28 @@ static __always_inline int asks_as(struct slot *slot, struct arp_packet *arp)
 }
 
 /*
+ * Numbers of slots while they are looked through. The verifier would follow
+ * each by itself, through all that comes after the loop; of a byte that is
+ * where no register is spilled to it knows nothing.
+ */
+struct search {
+	u64 aligned;
+	u8 pad;
+	volatile u8 first;
+	volatile u8 second;
+};
+
+static __always_inline struct slot *found(struct round *round,
+					  struct search *search)
+{
+	u32 nth = search->first;
+
+	if (nth == SLOTS)
+		nth = search->second;
+	return nth == SLOTS ? 0 : slot_at(round, nth);
+}
+
+/*
  * The request that this packet is, by its address, or else by its memory, which
  * its copies share, or else (of @dev) one like it that has not reached ARP. The
  * newest first, and never without its content: what was freed may be another
@@ -466,28 +488,30 @@ static __always_inline struct slot *slot_of(struct round *round, u64 skb,
 					    u64 head, struct net_device *dev,
 					    struct arp_packet *arp)
 {
-	u32 i, copy = SLOTS, like = SLOTS, open = open_slots(round);
+	struct search search = {.first = SLOTS, .second = SLOTS};
+	u32 i, nth, open = open_slots(round);
 	struct slot *slot;
 
 	for (i = 0; i < SLOTS; i++) {
 		if (i >= open)
 			break;
-		slot = slot_at(round, open - 1 - i);
+		nth = open - 1 - i;
+		slot = slot_at(round, nth);
 		if (!slot)
 			break;
 		if (slot->moved || !asks_as(slot, arp))
 			continue;
-		if (slot->skb == skb)
-			return slot;
-		if (slot->head == head && copy == SLOTS)
-			copy = open - 1 - i;
+		if (slot->skb == skb) {
+			search.first = nth;
+			break;
+		}
+		if (slot->head == head && search.first == SLOTS)
+			search.first = nth;
 		if (!slot->reached && slot->rq.device == (u64)dev &&
-		    like == SLOTS)
-			like = open - 1 - i;
+		    search.second == SLOTS)
+			search.second = nth;
 	}
-	if (copy == SLOTS)
-		copy = like;
-	return copy == SLOTS ? 0 : slot_at(round, copy);
+	return found(round, &search);
 }
 
 /* Is this packet the reply to the slot's request? */
@@ -507,7 +531,8 @@ static __always_inline int replies(struct slot *slot, struct arp_packet *arp)
 static __always_inline struct slot *asked_by(struct round *round, u64 reply,
 					     u64 device, struct arp_packet *arp)
 {
-	u32 i, nth, oldest = SLOTS, in_arp = SLOTS, open = open_slots(round);
+	struct search search = {.first = SLOTS, .second = SLOTS};
+	u32 i, nth, open = open_slots(round);
 	struct slot *slot;
 
 	for (i = 0; i < SLOTS; i++) {
@@ -520,17 +545,17 @@ static __always_inline struct slot *asked_by(struct round *round, u64 reply,
 		if ((slot->rq.dropped && !slot->copy_dropped) ||
 		    slot->hopeless || slot->moved || !replies(slot, arp))
 			continue;
-		if (slot->reply == reply)
-			return slot;
+		if (slot->reply == reply) {
+			search.first = nth;
+			break;
+		}
 		if (slot->reply || slot->rq.device != device)
 			continue;
-		oldest = nth;
-		if (in_arp == SLOTS && IS_IN_ARP(slot))
-			in_arp = nth;
+		search.second = nth;
+		if (search.first == SLOTS && IS_IN_ARP(slot))
+			search.first = nth;
 	}
-	if (in_arp != SLOTS)
-		oldest = in_arp;
-	return oldest == SLOTS ? 0 : slot_at(round, oldest);
+	return found(round, &search);
 }
 
 /* A reply goes out. Gives 0 if no open request asked for it. */
