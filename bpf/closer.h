@@ -49,6 +49,7 @@ RAW_TRACEPOINT_PROBE(fib_table_lookup)
 	 * is at, where what came to an end is known.
 	 */
 	for (i = 0; i < SLOTS; i++) {
+		COUNTED(i);
 		if (i >= open)
 			break;
 		slot = slot_at(round, ARP_IN_COMES_LATE ? open - 1 - i : i);

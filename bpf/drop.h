@@ -170,6 +170,7 @@ static __always_inline struct net_device *device_of(struct net_device *other,
 	READ(heads, net->dev_index_head);
 	READ(node, heads[ifindex & (DEVICE_BUCKETS - 1)]);
 	for (i = 0; i < BUCKET_LONGEST; i++) {
+		COUNTED(i);
 		if (!node)
 			break;
 		dev = (struct net_device *)(node - __builtin_offsetof(

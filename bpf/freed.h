@@ -33,6 +33,7 @@ static __always_inline u8 freed_in(void *ctx)
 	length = bpf_get_stack(ctx, stack->ip, sizeof(stack->ip), 0);
 	stack->in = IN_UNKNOWN;
 	for (i = 0; i < FRAMES; i++) {
+		COUNTED(i);
 		if ((long)(i * sizeof(u64)) >= length)
 			break;
 		in = FREED_IN(stack->ip[i]);

@@ -312,6 +312,7 @@ static __always_inline int round_over(void)
 	if (!round)
 		return 0;
 	for (i = 0; i < SETTLED_AT_ONCE; i++) {
+		COUNTED(i);
 		if (round->aside) {
 			round->aside = 0;
 			slot = aside.lookup(&zero);
@@ -493,6 +494,7 @@ static __always_inline struct slot *slot_of(struct round *round, u64 skb,
 	struct slot *slot;
 
 	for (i = 0; i < SLOTS; i++) {
+		COUNTED(i);
 		if (i >= open)
 			break;
 		nth = open - 1 - i;
@@ -536,6 +538,7 @@ static __always_inline struct slot *asked_by(struct round *round, u64 reply,
 	struct slot *slot;
 
 	for (i = 0; i < SLOTS; i++) {
+		COUNTED(i);
 		if (i >= open)
 			break;
 		nth = open - 1 - i;

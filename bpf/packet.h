@@ -21,6 +21,12 @@
 
 #define WORD(name, nth) (((const u64 *)(name))[nth])
 
+/*
+ * The compiler knows nothing of @i here: else it may count down from what the
+ * verifier has no bound for.
+ */
+#define COUNTED(i) asm volatile("" : "+r"(i))
+
 #define READ(into, from) bpf_probe_read_kernel(&(into), sizeof(into), &(from))
 
 /* An ARP packet of IPv4 over Ethernet: RFC 826. */

@@ -64,6 +64,7 @@ static __always_inline int is_queued(struct slot *slot)
 	/* arp_rcv clones what it shares with a packet socket. */
 	READ(skb, table->proxy_queue.prev);
 	for (i = 0; i < QUEUE_TAIL; i++) {
+		COUNTED(i);
 		if (!skb || (void *)skb == (void *)&table->proxy_queue)
 			break;
 		READ(head, skb->head);

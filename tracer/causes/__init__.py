@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tracer.causes import (
     arp_disabled,
     dropped_before_arp,
@@ -113,10 +115,14 @@ def establish(look: Look, evidence: Evidence) -> Finding:
 def _finding(
     cause: Cause, confidence: str, because: str, look: Look, seen: Seen, evidence: Evidence
 ) -> Finding:
+    others = look
+    if cause is source_rejected.CAUSE and look.route_from_node is not None:
+        # What comes after the sender is known before its fault is fixed.
+        others = replace(look, route=look.route_from_node)
     also = " ".join(
         other.name
         for other in CAUSES
-        if other not in (cause, unknown.CAUSE) and other.holds(look) is not None
+        if other not in (cause, unknown.CAUSE) and other.holds(others) is not None
     )
     found = {**look.evidence(), **evidence, "because": because}
     if also:
