@@ -183,14 +183,14 @@ def asks(state: State, times: range) -> list[Notice]:
     return feed(state, *(req(ts, A) for ts in times))
 
 
-def test_the_fourth_request_in_a_row_has_the_pod_looked_into() -> None:
+def test_the_third_answer_in_a_row_has_the_pod_looked_into() -> None:
     state = State()
-    assert said(asks(state, range(S, 4 * S, S))) == ["answered None"] * 3
-    look = order(asks(state, range(4 * S, 5 * S, S)))
-    assert look.evidence == {"answered_in_a_row": 4, "sender_mac": "aa:bb"}
+    assert said(asks(state, range(S, 3 * S, S))) == ["answered None"] * 2
+    look = order(asks(state, range(3 * S, 4 * S, S)))
+    assert look.evidence == {"answered_in_a_row": 3, "sender_mac": "aa:bb"}
     (flag,) = flags(feed(state, found(look, "reply_not_taken")))
     assert (flag.reason, flag.since, flag.unanswered) == ("reply_not_taken", S, 0)
-    assert flags(asks(state, range(5 * S, 9 * S, S))) == []
+    assert flags(asks(state, range(4 * S, 9 * S, S))) == []
     assert flags(feed(state, Tick(8 * S + STREAK_NS - 1))) == []
     (flag,) = flags(feed(state, Tick(8 * S + STREAK_NS)))
     assert flag.state == "cleared"
@@ -205,7 +205,7 @@ def test_a_healthy_pod_that_asks_on_is_looked_into_less_and_less_often() -> None
             if isinstance(notice, Investigate):
                 looks.append(notice.ts // S)
                 assert feed(state, found(notice, "")) == []
-    assert looks[:6] == [4, 5, 7, 11, 19, 35]
+    assert looks[:6] == [3, 4, 6, 10, 18, 34]
     assert len(looks) < 25
 
 
@@ -216,22 +216,22 @@ def test_a_pod_that_asks_seldom_is_not_looked_into() -> None:
 
 def test_an_unanswered_request_ends_the_row() -> None:
     state = State()
-    asks(state, range(S, 4 * S, S))
-    feed(state, found(order(feed(state, req(4 * S, U))), "no_route"))
+    asks(state, range(S, 3 * S, S))
+    feed(state, found(order(feed(state, req(3 * S, U))), "no_route"))
     assert said(feed(state, req(5 * S, A))) == ["answered None", "cleared no_route"]
 
 
 def test_a_pod_that_takes_the_reply_after_all_is_cleared() -> None:
     state = State()
-    look = order(asks(state, range(S, 5 * S, S)))
+    look = order(asks(state, range(S, 4 * S, S)))
     feed(state, found(look, "reply_not_taken"))
-    look = order(feed(state, req(5 * S, A)))
+    look = order(feed(state, req(4 * S, A)))
     assert said(feed(state, found(look, ""))) == ["cleared reply_not_taken"]
 
 
 def test_a_pod_that_asks_on_and_is_then_not_answered_has_another_cause() -> None:
     state = State()
-    feed(state, found(order(asks(state, range(S, 5 * S, S))), "reply_not_taken"))
+    feed(state, found(order(asks(state, range(S, 4 * S, S))), "reply_not_taken"))
     notices = feed(state, req(5 * S, U))
     assert said(notices) == ["unanswered None", "look"]
     assert said(feed(state, found(order(notices), "no_route"))) == ["raised no_route"]

@@ -9,6 +9,7 @@ from tracer.causes.seen import Seen
 from tracer.node.look import Look
 from tracer.node.peer import Peer
 
+IN_A_ROW = 3
 # What an entry is whose replies did not come to it (net/core/neighbour.c).
 _WAITS = frozenset({"incomplete", "failed"})
 
@@ -20,6 +21,8 @@ def _observed(seen: Seen, look: Look) -> str | None:
     answered = f"answered {seen.answered_in_a_row} times in a row, and the pod asks on"
     peer = look.peer
     if not isinstance(peer, Peer):
+        if seen.answered_in_a_row <= IN_A_ROW:
+            return None  # That it asks on is all there is to tell by.
         return f"{answered}; {look.interface} {peer or 'was not looked into'}"
     if _is_for_nobody(seen, peer):
         return (
@@ -77,7 +80,7 @@ CAUSE = Cause(
         "again after 1 s, 2, 4, ... 60 s: its entry for the target is incomplete or failed, or no "
         "interface there has the MAC address that it asks from. A pod whose entry is good, or "
         "that has none (arping), is not flagged. Where the pod cannot be looked into, it is "
-        "flagged all the same, and the reason says so. The flag is cleared once the pod has not "
+        "flagged all the same once it asks a fourth time, and the reason says so. The flag is cleared once the pod has not "
         "asked for 5 s. The requests are counted as answered."
     ),
     lasting=(

@@ -13,11 +13,11 @@ _SENDER_REFUSED = frozenset({errno.EXDEV, errno.EINVAL})
 def target_route(look: Look) -> RouteAnswer | None:
     """What a valid sender is given; None: nothing, or it is not known.
 
-    If it is the sender that the kernel refuses (of one that is not known the look asks as
-    from an address that no pod has), then the target was found, and the answer without a
-    sender is taken for it: what comes after the sender's fault is known before it is fixed.
+    Of a sender that is not known the look asks as from an address that no pod has. If that
+    is what the kernel refuses, then the target was found, and the answer without a sender
+    is taken for it.
     """
     route, alone = look.route, look.route_from_node
-    if route is not None and not route.ok and route.errno in _SENDER_REFUSED:
-        route = alone
+    if route is not None and not route.ok and not look.sender_ip:
+        route = alone if route.errno in _SENDER_REFUSED else route
     return route if route is not None and route.ok else None

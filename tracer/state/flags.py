@@ -109,7 +109,7 @@ class Flags:
     def answered(
         self, interface: Interface, event: Request, asks_on: Streak | None, out: list[Notice]
     ) -> None:
-        """``asks_on``: the answers before this one, which should have been enough."""
+        """``asks_on``: the answers up to this one, which should have been enough."""
         for incident in list(interface.incidents.values()):
             if incident.target_ip != event.target_ip or incident.of_answers:
                 continue

@@ -83,7 +83,7 @@ class Interface:
             self.name_ts = ts
 
     def asks_on(self, target_ip: str, sender_ip: str, ts: int) -> Streak | None:
-        """One more answer: those before it, if they should have been enough."""
+        """One more answer: all in a row, if they should have been enough."""
         key = (target_ip, sender_ip)
         streak = self.streaks.get(key)
         if streak is not None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 SECOND = 1_000_000_000
 IN_A_ROW = 3
 STREAK_NS = 5 * SECOND
-"""So many answers within this time, and another request within it: look into the pod."""
+"""So many answers within this time: did the pod take the last one? It is looked into."""
 FIRST_WAIT_NS = SECOND
 LONGEST_WAIT_NS = 60 * SECOND
 """While it asks on, the next looks are after 1 s, 2, 4, ... 60 s."""
@@ -31,16 +31,14 @@ class Streak:
         self._wait_ns = FIRST_WAIT_NS
 
     def answered(self, ts: int) -> bool:
-        """One more answer. Had it been answered three times in a row before?"""
+        """One more answer. Is it the third in a row within 5 s, or a later one?"""
         if ts - self.newest_ts > STREAK_NS:
             self._begin(ts)
             return False
-        last = self._last
-        asks_on = len(last) == IN_A_ROW and last[-1] - last[0] <= STREAK_NS
-        self._last = (*last[1 - IN_A_ROW :], ts)
+        self._last = last = (*self._last[1 - IN_A_ROW :], ts)
         self.count += 1
         self.newest_ts = max(ts, self.newest_ts)
-        return asks_on
+        return len(last) == IN_A_ROW and ts - last[0] <= STREAK_NS
 
     def look_due(self, ts: int) -> bool:
         """Is a look into the pod due? If so, the wait for the next one doubles."""
