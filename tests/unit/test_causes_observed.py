@@ -463,7 +463,7 @@ def test_a_request_that_was_seen_rules_out_that_the_link_is_down() -> None:
 # A pod that is answered and asks on
 
 
-ASKS_ON = {"answered_in_a_row": 4, "sender_mac": "0a:00:00:00:00:07"}
+ASKS_ON = {"answered_in_a_row": 4, "answered_for_ms": 3000, "sender_mac": "0a:00:00:00:00:07"}
 END = Peer(
     name="eth0",
     mac="0a:00:00:00:00:07",
@@ -505,3 +505,10 @@ def test_what_a_pod_does_not_take(peer: Peer | str, mac: str, because: str) -> N
 def test_what_a_pod_takes_is_no_cause(peer: Peer, mac: str) -> None:
     finding = establish(replace(WHOLE, peer=peer), {**ASKS_ON, "sender_mac": mac})
     assert finding.reason == ""
+
+
+@pytest.mark.parametrize(("asked", "lasted"), [(3, 2000), (4, 900), (100, 5000)])
+def test_a_pod_that_cannot_be_looked_into_is_told_of_by_its_pace(asked: int, lasted: int) -> None:
+    look = replace(WHOLE, peer="is a tap")
+    evidence = {**ASKS_ON, "answered_in_a_row": asked, "answered_for_ms": lasted}
+    assert establish(look, evidence).reason == ""

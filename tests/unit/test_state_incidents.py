@@ -187,7 +187,7 @@ def test_the_third_answer_in_a_row_has_the_pod_looked_into() -> None:
     state = State()
     assert said(asks(state, range(S, 3 * S, S))) == ["answered None"] * 2
     look = order(asks(state, range(3 * S, 4 * S, S)))
-    assert look.evidence == {"answered_in_a_row": 3, "sender_mac": "aa:bb"}
+    assert look.evidence == {"answered_in_a_row": 3, "answered_for_ms": 2000, "sender_mac": "aa:bb"}
     (flag,) = flags(feed(state, found(look, "reply_not_taken")))
     assert (flag.reason, flag.since, flag.unanswered) == ("reply_not_taken", S, 0)
     assert flags(asks(state, range(4 * S, 9 * S, S))) == []

@@ -10,6 +10,7 @@ from tracer.node.look import Look
 from tracer.node.peer import Peer
 
 IN_A_ROW = 3
+_PACE_MS = 500
 # What an entry is whose replies did not come to it (net/core/neighbour.c).
 _WAITS = frozenset({"incomplete", "failed"})
 
@@ -21,8 +22,8 @@ def _observed(seen: Seen, look: Look) -> str | None:
     answered = f"answered {seen.answered_in_a_row} times in a row, and the pod asks on"
     peer = look.peer
     if not isinstance(peer, Peer):
-        if seen.answered_in_a_row <= IN_A_ROW:
-            return None  # That it asks on is all there is to tell by.
+        if not _is_paced(seen):
+            return None
         return f"{answered}; {look.interface} {peer or 'was not looked into'}"
     if _is_for_nobody(seen, peer):
         return (
@@ -33,6 +34,13 @@ def _observed(seen: Seen, look: Look) -> str | None:
     if state in _WAITS:
         return f"{answered}: its entry for {look.target_ip} on {peer.name} is {state}"
     return None
+
+
+def _is_paced(seen: Seen) -> bool:
+    """Where that it asks on is all there is to tell by: does it ask as a kernel does, that
+    waits for each reply (net/ipv4/arp.c, arp_tbl: a second)?"""
+    asked, lasted = seen.answered_in_a_row or 0, seen.answered_for_ms or 0
+    return asked > IN_A_ROW and lasted >= _PACE_MS * (asked - 1)
 
 
 def _is_for_nobody(seen: Seen, peer: Peer) -> bool:
@@ -80,7 +88,8 @@ CAUSE = Cause(
         "again after 1 s, 2, 4, ... 60 s: its entry for the target is incomplete or failed, or no "
         "interface there has the MAC address that it asks from. A pod whose entry is good, or "
         "that has none (arping), is not flagged. Where the pod cannot be looked into, it is "
-        "flagged all the same once it asks a fourth time, and the reason says so. The flag is cleared once the pod has not "
+        "flagged all the same once it has asked four times about a second apart, as a kernel "
+        "does, and the reason says so. The flag is cleared once the pod has not "
         "asked for 5 s. The requests are counted as answered."
     ),
     lasting=(
@@ -91,7 +100,10 @@ CAUSE = Cause(
     field_reports=("kubevirt/kubevirt#1501", "kubevirt/kubevirt#5735"),
     shown_by=("pod_filters_arp", "pod_filters_all", "asks_from_another_mac"),
     samples=(
-        Sample(when="the pod cannot be looked into", seen={"answered_in_a_row": 4}),
+        Sample(
+            when="the pod cannot be looked into",
+            seen={"answered_in_a_row": 4, "answered_for_ms": 3000},
+        ),
         Sample(
             when="its entry for the gateway is incomplete",
             seen={"answered_in_a_row": 4, "sender_mac": "MAC"},

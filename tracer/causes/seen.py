@@ -49,8 +49,8 @@ class Seen:
     - ``taken_in``: a function before the ARP layer that took the request without a drop;
       ``__dev_queue_xmit``: that took the reply.
 
-    ``answered_in_a_row``: so many requests of this sender were, from ``sender_mac``, and it
-    asks on.
+    ``answered_in_a_row``: so many requests of this sender were, from ``sender_mac``, within
+    ``answered_for_ms``, and it asks on.
 
     ``link`` is no request's: the link state for which a flag is raised although no request
     can be seen: ``down``, ``no carrier``, ``bridge NAME``, ``bond NAME``, ``native XDP``.
@@ -90,6 +90,7 @@ class Seen:
     proxy_queue: int | None = None  # packets in the proxy queue
     link: str | None = None
     answered_in_a_row: int | None = None
+    answered_for_ms: int | None = None
     sender_mac: str | None = None
 
     @property

@@ -21,6 +21,7 @@ _NETNSA_NSID, _NETNSA_FD = 1, 3
 _NDMSG = struct.Struct("=BxxxiHBB")
 _NDA_DST, _NDA_LLADDR = 1, 2
 _NUMBER = struct.Struct("=i")
+_PAIRS = frozenset({"veth", "netkit"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,9 @@ def peer_of(connection: Connection, ifindex: int) -> Peer | str:
         body = connection.ask(netlink.RTM_GETLINK, link.question(ifindex))
         attributes = netlink.attributes(body, IFINFOMSG.size)
         other = netlink.number(attributes.get(_IFLA_LINK))
-        if not other:
-            return "has no other end in a namespace (a tap's is a process)"
+        # Of other kinds it is the device below.
+        if not other or link.parse(body).kind not in _PAIRS:
+            return "is not one of a pair of which the pod has the other"
         if _IFLA_LINK_NETNSID not in attributes:
             return _read(other, None)
         (number,) = _NUMBER.unpack(attributes[_IFLA_LINK_NETNSID])

@@ -123,6 +123,7 @@ class Flags:
         if asks_on is not None and asks_on.look_due(event.ts):
             evidence: Evidence = {
                 "answered_in_a_row": asks_on.count,
+                "answered_for_ms": (asks_on.newest_ts - asks_on.since) // 1_000_000,
                 "sender_mac": event.sender_mac,
             }
             out.append(_order(interface, event.sender_ip, event.target_ip, event.ts, evidence))
