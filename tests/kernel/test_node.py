@@ -26,6 +26,8 @@ from tracer.node import netlink, netns
 from tracer.node.links import LinkWatch
 from tracer.node.look import Look
 from tracer.node.looker import Looker
+from tracer.node.moment import Moment
+from tracer.node.peer import Peer, peer_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make namespaces")
 
@@ -581,3 +583,69 @@ def test_dump_filter_works_in_the_kernel(node: Node) -> None:
     with netns.entered(node.path, node.inode):
         question = bytes([2, 0, 0, 0, 0, 0, 0, 6]) + bytes(4)
         assert len(netlink.dump(netlink.RTM_GETROUTE, question)) == 1
+
+
+def peer(node: Node, name: str = CALI) -> Peer | str:
+    with netns.entered(node.path, node.inode), netlink.Connection() as connection:
+        return peer_of(connection, socket.if_nametoindex(name))
+
+
+def otherhost(node: Node) -> int | None:
+    with netns.entered(node.path, node.inode), Moment() as moment:
+        return moment.link(node.ifindex).otherhost
+
+
+def test_the_peer_inside_the_pod(node: Node) -> None:
+    entry = f"{TARGET} lladdr 02:00:00:00:00:07 nud permanent dev eth0"
+    sh(f"nsenter --net=/run/netns/{node.pod} ip neigh replace {entry}")
+    there = netns.own()
+    found = peer(node)
+    assert isinstance(found, Peer)
+    assert (found.name, found.up) == ("eth0", True)
+    assert found.netns_path == f"/run/netns/{node.pod}"
+    assert found.neighbours == {TARGET: ("permanent", "02:00:00:00:00:07")}
+    assert netns.own() == there
+
+
+def test_the_peer_in_the_nodes_own_namespace(node: Node) -> None:
+    found = peer(node, "up0")
+    assert isinstance(found, Peer)
+    assert (found.netns_path, found.name, found.neighbours) == (None, "up1", {})
+
+
+def test_the_peer_in_a_namespace_that_only_a_process_holds(node: Node) -> None:
+    holder = subprocess.Popen(["unshare", "--net", "sleep", "60"])
+    try:
+        path = Path(f"/proc/{holder.pid}/ns/net")
+        deadline = time.monotonic() + 5
+        while path.stat().st_ino == netns.own() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        node.run(f"ip link add cali7 type veth peer name eth7 netns {holder.pid}")
+        found = peer(node, "cali7")
+        assert isinstance(found, Peer)
+        assert (found.name, found.netns_path) == ("eth7", str(path))
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_a_peer_that_cannot_be_had(node: Node) -> None:
+    node.run("ip tuntap add tap7 mode tap")
+    assert peer(node, "tap7") == "is no end of a pair, but a tun"
+    with Path(f"/run/netns/{node.pod}").open():  # which alone holds the namespace from now on
+        sh(f"ip netns del {node.pod}")
+        assert peer(node) == "has its other end in a namespace to which no file or process leads"
+
+
+def test_packets_for_another_mac_are_counted(node: Node) -> None:
+    sh(
+        f"nsenter --net=/run/netns/{node.pod} sh -ec '"
+        f"ip address add {POD}/32 dev eth0; ip route add {TARGET} dev eth0 scope link;"
+        f"ip neigh replace {TARGET} lladdr 02:00:00:00:00:07 nud permanent dev eth0'"
+    )
+    before = otherhost(node)
+    if before is None:
+        pytest.skip("before Linux 5.19")
+    ping = f"nsenter --net=/run/netns/{node.pod} ping -n -c 3 -i 0.2 -W 1 {TARGET}"
+    assert subprocess.run(ping, check=False, shell=True, capture_output=True).returncode == 1
+    assert (before, otherhost(node)) == (0, 3)

@@ -17,11 +17,17 @@ from tracer.diagnose.conditions import CONDITIONS, State
 from tracer.diagnose.text import Text
 from tracer.diagnose.watch import difference
 from tracer.node.look import Look
+from tracer.node.peer import Peer
 from tracer.node.survey import Survey, Surveyed
 
 CALI = WHOLE.interface
 NFT, QUEUE = "nft netdev t c", "tc qdisc pfifo"
+OTHER_MAC = "02:00:00:00:00:01"
 NO_ROUTE = {"route": refused(errno.ENETUNREACH), "route_from_node": refused(errno.ENETUNREACH)}
+
+
+def peer(**entries: tuple[str, str]) -> Peer:
+    return Peer("eth0", "9a:00:00:00:00:01", True, False, frozenset(), entries)
 
 
 def surveyed(*looks: Look, **fields: Any) -> Surveyed:
@@ -186,7 +192,7 @@ DRIFTS: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
     ),
     ({"rp_filter_interface": 2}, {}, "rp_filter", f"sysctl -w net.ipv4.conf.{CALI}.rp_filter=1"),
     (
-        {"mac": "02:00:00:00:00:01"},
+        {"mac": OTHER_MAC, "peer": peer()},
         {},
         "mac",
         f"ip link set dev {CALI} address ee:ee:ee:ee:ee:ee",
@@ -235,6 +241,53 @@ def test_drift_is_a_warning_and_no_problem(
 )
 def test_what_is_calicos_own_is_no_drift(look: dict[str, Any], fields: dict[str, Any]) -> None:
     assert one(replace(WHOLE, **look), **fields).warnings == ()
+
+
+GATEWAY = "169.254.1.1"
+
+
+@pytest.mark.parametrize("state", ["permanent", "stale"])
+def test_a_pods_entry_that_is_wrong_is_a_warning(state: str) -> None:
+    found = one(replace(WHOLE, peer=peer(**{GATEWAY: (state, OTHER_MAC)})), otherhost=7)
+    (warning,) = found.warnings
+    assert (found.problems, warning.name) == ((), "gateway_entry")
+    for said in (OTHER_MAC, GATEWAY, state, "7 IP packets"):
+        assert said in warning.whole
+    assert warning.remedy.endswith(".")
+    assert set(found.conditions.values()) == {State.PASS}
+
+
+def test_what_came_for_another_mac_while_the_pods_entries_are_right_is_past() -> None:
+    entries = peer(
+        **{GATEWAY: ("reachable", WHOLE.mac or ""), "224.0.0.22": ("noarp", "01:00:5e:00:00:16")}
+    )
+    assert one(replace(WHOLE, peer=entries), otherhost=7).warnings == ()
+    assert one(replace(WHOLE, peer=peer()), otherhost=7).warnings == ()
+
+
+def test_of_a_pod_that_is_not_read_the_count_is_told() -> None:
+    (warning,) = one(replace(WHOLE, peer="was not to be entered"), otherhost=1).warnings
+    assert warning.name == "gateway_entry"
+    assert "it was not to be entered" in warning.text and "1 IP packet came" in warning.so_far
+    assert one(WHOLE, otherhost=0).warnings == ()
+    assert one(replace(WHOLE, peer="was not to be entered"), otherhost=None).warnings == ()
+
+
+def test_a_count_that_grows_is_no_change() -> None:
+    look = replace(WHOLE, peer=peer(**{GATEWAY: ("permanent", OTHER_MAC)}))
+    before, now = (judged(surveyed(look, otherhost=n)) for n in (7, 8))
+    assert difference(before, now) == ([], [])
+
+
+def test_a_mac_that_pods_have_for_good_is_left_to_them() -> None:
+    look = replace(WHOLE, mac=OTHER_MAC)
+    kept = peer(**{GATEWAY: ("permanent", OTHER_MAC)})
+    for other in (kept, "was not to be entered"):
+        (warning,) = one(replace(look, peer=other)).warnings
+        assert warning.name == "mac" and warning.remedy.endswith(".")
+    learnt = peer(**{GATEWAY: ("reachable", OTHER_MAC)})
+    (warning,) = one(replace(look, peer=learnt)).warnings
+    assert warning.remedy == f"ip link set dev {CALI} address ee:ee:ee:ee:ee:ee"
 
 
 def test_what_could_not_be_read_is_said_and_not_passed() -> None:

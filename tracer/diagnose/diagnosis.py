@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tracer.causes import CAUSES, Seen
 from tracer.causes.cause import Cause, device
-from tracer.diagnose import drift
+from tracer.diagnose import drift, macs
 from tracer.diagnose.conditions import State, states
 from tracer.diagnose.drift import Drift
 from tracer.events import Evidence
@@ -80,7 +80,7 @@ def _found(surveyed: Surveyed, survey: Survey) -> Found:
     reasons = [problem.reason for problem in problems]
     warnings = tuple(
         warning
-        for warning in drift.of_interface(surveyed, survey)
+        for warning in (*drift.of_interface(surveyed, survey), *macs.of_interface(surveyed))
         if not (warning.name == "no_host_route" and _SOURCE in reasons)
         and warning.name not in reasons
     )

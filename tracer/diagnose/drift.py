@@ -7,7 +7,7 @@ Felix writes an interface's settings once, when it comes up; whatever writes lat
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tracer.causes import Seen, proxy_queue_full
 from tracer.causes.cause import command, device
@@ -15,8 +15,6 @@ from tracer.node import sysctl
 from tracer.node.look import Look
 from tracer.node.survey import Survey, Surveyed
 
-_CALICO_MAC = "ee:ee:ee:ee:ee:ee"
-_CALICO_PREFIX = "cali"
 # Felix's own chain: it drops replies that claim a pod's address, not the gateway's.
 _CALICO_TABLE = " calico-arp "
 
@@ -25,13 +23,19 @@ _CALICO_TABLE = " calico-arp "
 class Drift:
     """``name`` is for programs. ``condition`` is the one that it is about, if any.
 
-    ``text`` is a sentence without the interface's name; ``remedy`` as a cause's, or "".
+    ``text``: sentences without the interface's name; ``so_far``: one more, of a number that
+    grows, which makes no other judgement. ``remedy`` as a cause's, or "".
     """
 
     name: str
     condition: str | None
     text: str
     remedy: str = ""
+    so_far: str = field(default="", compare=False)
+
+    @property
+    def whole(self) -> str:
+        return f"{self.text} {self.so_far}".rstrip()
 
 
 def of_interface(surveyed: Surveyed, survey: Survey) -> Iterator[Drift]:
@@ -39,14 +43,6 @@ def of_interface(surveyed: Surveyed, survey: Survey) -> Iterator[Drift]:
     yield from _in_the_way(look, survey)
     yield from _ways(surveyed, survey)
     yield from _sysctls(look, survey)
-    if look.mac not in (None, _CALICO_MAC) and look.interface.startswith(_CALICO_PREFIX):
-        yield Drift(
-            "mac",
-            None,
-            f"The MAC address is {look.mac}, and Calico sets {_CALICO_MAC}: a pod that has "
-            "learnt the one asks in vain at the other.",
-            command(look, f"ip link set dev {device(look)} address {_CALICO_MAC}"),
-        )
 
 
 def _in_the_way(look: Look, survey: Survey) -> Iterator[Drift]:

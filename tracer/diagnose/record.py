@@ -64,7 +64,7 @@ def _interface(found: Found) -> dict[str, Any]:
             for problem in found.problems
         ],
         "warnings": [
-            {"name": warning.name, "text": warning.text, "remedy": warning.remedy}
+            {"name": warning.name, "text": warning.whole, "remedy": warning.remedy}
             for warning in found.warnings
         ],
         "unread": found.unread,

@@ -119,7 +119,7 @@ class Text:
             yield from _wrapped(f"so that it stays: {problem.cause.lasting}")
 
     def _warning(self, group: list[tuple[str, Drift]]) -> Iterator[str]:
-        head = f"{_names(group)}: {group[0][1].text}"
+        head = f"{_names(group)}: {group[0][1].whole if len(group) == 1 else group[0][1].text}"
         yield from (self._style(line, fg="yellow") for line in _wrapped(head, indent=""))
         yield from self._mend([warning.remedy for _, warning in group])
 
