@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tracer.causes.cause import command, device
+from tracer.causes.remedy import Remedy
 from tracer.diagnose.drift import Drift
 from tracer.node.look import Look
 from tracer.node.peer import Peer
@@ -25,7 +26,7 @@ def of_interface(surveyed: Surveyed) -> Iterator[Drift]:
             None,
             f"The MAC address is {look.mac}, and Calico sets {CALICO_MAC}: a pod that has "
             "learnt the one asks in vain at the other.",
-            _calicos_mac(look),
+            Remedy.of(_calicos_mac(look)),
         )
     if look.mac is not None:
         yield from _entries(look, look.mac, surveyed.otherhost)
@@ -59,8 +60,10 @@ def _entries(look: Look, mac: str, count: int | None) -> Iterator[Drift]:
                     None,
                     f"The pod's {peer.name} has {entry} as the MAC address of {ip} ({state}), "
                     f"and the interface's is {mac}: the pod does not ask while that stands.",
-                    "Find out who wrote the entry, or who changed the interface's MAC address "
-                    "(udev, networkd, the CNI plugin): the entry is the pod's own.",
+                    Remedy.of(
+                        "Find out who wrote the entry, or who changed the interface's MAC address "
+                        "(udev, networkd, the CNI plugin): the entry is the pod's own."
+                    ),
                     so_far,
                 )
     elif count:
@@ -70,6 +73,6 @@ def _entries(look: Look, mac: str, count: int | None) -> Iterator[Drift]:
             "IP packets came in for a MAC address that is not the interface's: the pod's entry "
             "for its gateway is wrong, or was, and while it is, the pod does not ask. Which "
             f"it is was not to be read: it {peer}.",
-            "See in the pod what ip neigh show tells, and whether the number grows.",
+            Remedy.of("See in the pod what ip neigh show tells, and whether the number grows."),
             so_far,
         )

@@ -42,6 +42,7 @@ class Survey:
     """``rp_filter_default`` is conf/default's. ``default_route``: a unicast one, in whatever
     table. ``ebpf``: Calico's eBPF dataplane is on this node. None: could not be read.
     ``not_pods``: names of wanted ones that are no pod's link, and why; not looked at.
+    ``there``: names of those that were not wanted.
     """
 
     netns: int
@@ -51,6 +52,7 @@ class Survey:
     default_route: bool | None
     ebpf: bool
     not_pods: tuple[tuple[str, str], ...] = ()
+    there: tuple[str, ...] = ()
 
 
 def survey(wanted: Callable[[str], bool], target_ip: str) -> Survey:
@@ -77,6 +79,7 @@ def survey(wanted: Callable[[str], bool], target_ip: str) -> Survey:
             default_route=ways.default,
             ebpf=any(link.name == _EBPF_DEVICE for link in links.values()),
             not_pods=tuple((each.name, why) for each in named if (why := reasons[each.ifindex])),
+            there=tuple(sorted(each.name for each in links.values() if not wanted(each.name))),
         )
 
 
