@@ -12,6 +12,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -19,9 +20,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from lab.tracer import command
 
 from tracer.causes import Finding, establish
 from tracer.events import LinkGone, LinkSeen
+from tracer.kernel import arp_socket
 from tracer.node import netlink, netns
 from tracer.node.links import LinkWatch
 from tracer.node.look import Look
@@ -649,3 +652,58 @@ def test_packets_for_another_mac_are_counted(node: Node) -> None:
     ping = f"nsenter --net=/run/netns/{node.pod} ping -n -c 3 -i 0.2 -W 1 {TARGET}"
     assert subprocess.run(ping, check=False, shell=True, capture_output=True).returncode == 1
     assert (before, otherhost(node)) == (0, 3)
+
+
+RESPONDER = Path(__file__).parents[1] / "lab/faults/responder.py"
+
+
+@pytest.fixture
+def responder(node: Node) -> Iterator[subprocess.Popen[str]]:
+    argv = ["nsenter", f"--net={node.path}", sys.executable, str(RESPONDER), CALI, "-"]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_program_that_listens_for_arp_is_named(
+    node: Node, responder: subprocess.Popen[str]
+) -> None:
+    name = Path(f"/proc/{responder.pid}/comm").read_text().strip()
+    seen = look(node)
+    assert seen.arp_listeners == (f"{name} (pid {responder.pid})",)
+    assert seen.evidence()["arp_listeners"] == seen.arp_listeners[0]
+    node.run("ip link add cali7 type veth peer name other7")  # on which it does not listen
+    with netns.entered(node.path, node.inode):
+        other = socket.if_nametoindex("cali7")
+    asked = inside(node, lambda looker: looker.look(node.inode, other, "cali7", POD, TARGET))
+    assert asked.arp_listeners == ()
+
+
+def test_tcpdump_and_our_own_socket_are_no_listeners(node: Node) -> None:
+    with netns.entered(node.path, node.inode):
+        ours = arp_socket.open_socket()
+        tcpdump = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        tcpdump.bind((CALI, 3))
+        ours.bind((CALI, arp_socket.ETH_P_ARP))
+    with ours, tcpdump:
+        assert look(node).arp_listeners == ()
+
+
+def test_the_socket_of_another_arpwhy_is_no_listener(node: Node) -> None:
+    argv = ["nsenter", f"--net={node.path}", *command(), "trace", "--engine", "tracepoint"]
+    trace = subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert trace.stderr is not None
+    try:
+        said = iter(trace.stderr.readline, "")
+        if not any(line.startswith("tracing ") for line in said):
+            pytest.skip("the engine does not run here")
+        with netns.entered(node.path, node.inode), Moment() as moment:
+            assert [each.hears(node.ifindex) for each in moment.arp_sockets] == [True]
+        assert look(node).arp_listeners == ()
+    finally:
+        trace.kill()
+        trace.wait()
+        trace.stderr.close()
