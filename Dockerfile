@@ -32,8 +32,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/arpwhy /opt/arpwhy
 ENV PATH=/opt/arpwhy/bin:/usr/sbin:/usr/bin:/sbin:/bin
-# Root, of whose rights only BPF, PERFMON and SYSLOG are needed: Kubernetes and Docker give what
-# they add to no other user's process.
+# Root, of whose rights only BPF, PERFMON, SYSLOG and NET_RAW are needed: Kubernetes and Docker give
+# what they add to no other user's process.
 EXPOSE 16925
 ENTRYPOINT ["arpwhy"]
 CMD ["export"]

@@ -155,7 +155,7 @@ def test_without_names_no_right_and_no_token(render: Any) -> None:
 
 def test_capabilities_are_added_to_those_that_are_needed(render: Any) -> None:
     added = container(render("capabilities={SYS_ADMIN}"))["securityContext"]["capabilities"]
-    assert added == {"drop": ["ALL"], "add": ["BPF", "PERFMON", "SYSLOG", "SYS_ADMIN"]}
+    assert added == {"drop": ["ALL"], "add": ["BPF", "PERFMON", "SYSLOG", "NET_RAW", "SYS_ADMIN"]}
 
 
 def test_the_image_by_tag_and_by_digest(render: Any) -> None:

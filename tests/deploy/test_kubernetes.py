@@ -119,7 +119,7 @@ def test_no_right_beyond_what_tracing_needs(base: Objects, daemon: Object) -> No
         "privileged": False,
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"], "add": ["BPF", "PERFMON", "SYSLOG"]},
+        "capabilities": {"drop": ["ALL"], "add": ["BPF", "PERFMON", "SYSLOG", "NET_RAW"]},
     }
     spec = pod(base)
     assert spec["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}

@@ -23,7 +23,7 @@ from manifests import arguments, container, objects
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 # include/uapi/linux/capability.h
-NUMBERS = {"SYSLOG": 34, "PERFMON": 38, "BPF": 39}
+NUMBERS = {"NET_RAW": 13, "SYSLOG": 34, "PERFMON": 38, "BPF": 39}
 
 # The last words are the command. /mnt is the pod's /tmp, under which we may be.
 _SANDBOX = """
@@ -76,6 +76,7 @@ def test_it_finds_a_broken_pod(exporter: tuple[Lab, Exporter]) -> None:
     effective = int(status.split("CapEff:")[1].split()[0], 16)
     assert effective == sum(1 << number for number in NUMBERS.values())
     assert "NoNewPrivs:\t1" in status
+    assert not any("not seen" in line for line in running.stderr)  # with a packet socket
     # The API server is away: tracing goes on without names.
     assert any("no news of pods' names" in line for line in running.stderr)
     assert running.get("/healthz")[0] == 200

@@ -34,7 +34,6 @@ _NOT_YET = {
     f"{_MENDS}[no_route-unreachable_default]": _LEFT,
     f"{_MENDS}[no_route-throw_default]": _LEFT,
     f"{_MENDS}[source_rejected-pod_address_is_broadcast]": _NETWORK,
-    "test_said.py::test_a_pod_whose_gateway_entry_is_wrong": "trace says it, diagnose does not",
 }
 
 

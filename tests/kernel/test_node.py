@@ -12,6 +12,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -19,13 +20,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from lab.tracer import command
 
 from tracer.causes import Finding, establish
 from tracer.events import LinkGone, LinkSeen
+from tracer.kernel import arp_socket
 from tracer.node import netlink, netns
 from tracer.node.links import LinkWatch
 from tracer.node.look import Look
 from tracer.node.looker import Looker
+from tracer.node.moment import Moment
+from tracer.node.peer import Peer, peer_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make namespaces")
 
@@ -581,3 +586,124 @@ def test_dump_filter_works_in_the_kernel(node: Node) -> None:
     with netns.entered(node.path, node.inode):
         question = bytes([2, 0, 0, 0, 0, 0, 0, 6]) + bytes(4)
         assert len(netlink.dump(netlink.RTM_GETROUTE, question)) == 1
+
+
+def peer(node: Node, name: str = CALI) -> Peer | str:
+    with netns.entered(node.path, node.inode), netlink.Connection() as connection:
+        return peer_of(connection, socket.if_nametoindex(name))
+
+
+def otherhost(node: Node) -> int | None:
+    with netns.entered(node.path, node.inode), Moment() as moment:
+        return moment.link(node.ifindex).otherhost
+
+
+def test_the_peer_inside_the_pod(node: Node) -> None:
+    entry = f"{TARGET} lladdr 02:00:00:00:00:07 nud permanent dev eth0"
+    sh(f"nsenter --net=/run/netns/{node.pod} ip neigh replace {entry}")
+    there = netns.own()
+    found = peer(node)
+    assert isinstance(found, Peer)
+    assert (found.name, found.up) == ("eth0", True)
+    assert found.netns_path == f"/run/netns/{node.pod}"
+    assert found.neighbours == {TARGET: ("permanent", "02:00:00:00:00:07")}
+    assert netns.own() == there
+
+
+def test_the_peer_in_the_nodes_own_namespace(node: Node) -> None:
+    found = peer(node, "up0")
+    assert isinstance(found, Peer)
+    assert (found.netns_path, found.name, found.neighbours) == (None, "up1", {})
+
+
+def test_the_peer_in_a_namespace_that_only_a_process_holds(node: Node) -> None:
+    holder = subprocess.Popen(["unshare", "--net", "sleep", "60"])
+    try:
+        path = Path(f"/proc/{holder.pid}/ns/net")
+        deadline = time.monotonic() + 5
+        while path.stat().st_ino == netns.own() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        node.run(f"ip link add cali7 type veth peer name eth7 netns {holder.pid}")
+        found = peer(node, "cali7")
+        assert isinstance(found, Peer)
+        assert (found.name, found.netns_path) == ("eth7", str(path))
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_a_peer_that_cannot_be_had(node: Node) -> None:
+    node.run("ip tuntap add tap7 mode tap")
+    assert peer(node, "tap7") == "is no end of a pair, but a tun"
+    with Path(f"/run/netns/{node.pod}").open():  # which alone holds the namespace from now on
+        sh(f"ip netns del {node.pod}")
+        assert peer(node) == "has its other end in a namespace to which no file or process leads"
+
+
+def test_packets_for_another_mac_are_counted(node: Node) -> None:
+    sh(
+        f"nsenter --net=/run/netns/{node.pod} sh -ec '"
+        f"ip address add {POD}/32 dev eth0; ip route add {TARGET} dev eth0 scope link;"
+        f"ip neigh replace {TARGET} lladdr 02:00:00:00:00:07 nud permanent dev eth0'"
+    )
+    before = otherhost(node)
+    if before is None:
+        pytest.skip("before Linux 5.19")
+    ping = f"nsenter --net=/run/netns/{node.pod} ping -n -c 3 -i 0.2 -W 1 {TARGET}"
+    assert subprocess.run(ping, check=False, shell=True, capture_output=True).returncode == 1
+    assert (before, otherhost(node)) == (0, 3)
+
+
+RESPONDER = Path(__file__).parents[1] / "lab/faults/responder.py"
+
+
+@pytest.fixture
+def responder(node: Node) -> Iterator[subprocess.Popen[str]]:
+    argv = ["nsenter", f"--net={node.path}", sys.executable, str(RESPONDER), CALI, "-"]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_program_that_listens_for_arp_is_named(
+    node: Node, responder: subprocess.Popen[str]
+) -> None:
+    name = Path(f"/proc/{responder.pid}/comm").read_text().strip()
+    seen = look(node)
+    assert seen.arp_listeners == (f"{name} (pid {responder.pid})",)
+    assert seen.evidence()["arp_listeners"] == seen.arp_listeners[0]
+    node.run("ip link add cali7 type veth peer name other7")  # on which it does not listen
+    with netns.entered(node.path, node.inode):
+        other = socket.if_nametoindex("cali7")
+    asked = inside(node, lambda looker: looker.look(node.inode, other, "cali7", POD, TARGET))
+    assert asked.arp_listeners == ()
+
+
+def test_tcpdump_and_our_own_socket_are_no_listeners(node: Node) -> None:
+    with netns.entered(node.path, node.inode):
+        ours = arp_socket.open_socket()
+        tcpdump = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        tcpdump.bind((CALI, 3))
+        ours.bind((CALI, arp_socket.ETH_P_ARP))
+    with ours, tcpdump:
+        assert look(node).arp_listeners == ()
+
+
+def test_the_socket_of_another_arpwhy_is_no_listener(node: Node) -> None:
+    argv = ["nsenter", f"--net={node.path}", *command(), "trace", "--engine", "tracepoint"]
+    trace = subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert trace.stderr is not None
+    try:
+        said = iter(trace.stderr.readline, "")
+        if not any(line.startswith("tracing ") for line in said):
+            pytest.skip("the engine does not run here")
+        with netns.entered(node.path, node.inode), Moment() as moment:
+            assert [each.hears(node.ifindex) for each in moment.arp_sockets] == [True]
+        assert look(node).arp_listeners == ()
+    finally:
+        trace.kill()
+        trace.wait()
+        trace.stderr.close()

@@ -179,6 +179,19 @@ def test_a_fault_appears_in_time_is_mended_as_the_page_says_and_goes(
         expect(page.locator("#said")).to_have_text("No interface is flagged")
 
 
+def test_advice_has_no_button(lab: Lab, open_page: Open) -> None:
+    pod = lab.pods[0]
+    page = open_page()
+    with lab.broken("no_default_route"):
+        pod.ask(2)
+        flag = flag_of(page, pod)
+        expect(flag.locator(".advice")).to_contain_text(".", **patience())
+        expect(flag.get_by_role("button")).to_have_count(0)
+    for each in lab.pods:
+        each.ask(1)
+        expect(flag_of(page, each)).to_have_count(0, **patience())
+
+
 def test_an_update_leaves_the_reader_alone(lab: Lab, open_page: Open) -> None:
     pod, other = lab.pods[:2]
     page = open_page()

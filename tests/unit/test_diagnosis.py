@@ -17,11 +17,17 @@ from tracer.diagnose.conditions import CONDITIONS, State
 from tracer.diagnose.text import Text
 from tracer.diagnose.watch import difference
 from tracer.node.look import Look
+from tracer.node.peer import Peer
 from tracer.node.survey import Survey, Surveyed
 
 CALI = WHOLE.interface
 NFT, QUEUE = "nft netdev t c", "tc qdisc pfifo"
+OTHER_MAC = "02:00:00:00:00:01"
 NO_ROUTE = {"route": refused(errno.ENETUNREACH), "route_from_node": refused(errno.ENETUNREACH)}
+
+
+def peer(**entries: tuple[str, str]) -> Peer:
+    return Peer("eth0", "9a:00:00:00:00:01", True, False, frozenset(), entries)
 
 
 def surveyed(*looks: Look, **fields: Any) -> Surveyed:
@@ -139,7 +145,9 @@ UNKNOWN_SENDER = replace(
 def test_to_whom_no_route_leads_rp_filter_lets_nothing_in() -> None:
     found = one(UNKNOWN_SENDER, host_routes=(), led_to=False)
     assert [problem.reason for problem in found.problems] == ["source_rejected"]
-    assert found.problems[0].remedy == f"ip route replace POD_ADDRESS/32 dev {CALI} scope link"
+    remedy = found.problems[0].remedy
+    assert f"ip route replace POD_ADDRESS/32 dev {CALI} scope link." in remedy.text
+    assert remedy.kind == "advice"
     assert found.problems[0].sender_ip == ""
     assert found.warnings == ()
 
@@ -169,6 +177,7 @@ def test_without_rp_filter_an_unknown_sender_does() -> None:
     assert states(found) == {"source": "warning"}
 
 
+ADVICE = ""
 DRIFTS: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
     (
         {"route_localnet": 0},
@@ -186,7 +195,7 @@ DRIFTS: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
     ),
     ({"rp_filter_interface": 2}, {}, "rp_filter", f"sysctl -w net.ipv4.conf.{CALI}.rp_filter=1"),
     (
-        {"mac": "02:00:00:00:00:01"},
+        {"mac": OTHER_MAC, "peer": peer()},
         {},
         "mac",
         f"ip link set dev {CALI} address ee:ee:ee:ee:ee:ee",
@@ -198,14 +207,15 @@ DRIFTS: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
         "proxy_arp",
         f"sysctl -w net.ipv4.conf.{CALI}.proxy_arp=1",
     ),
-    ({"xdp": "native"}, {}, "xdp", f"ip -d link show dev {CALI}"),
-    ({"ingress": ("tc filter bpf pref 7",)}, {}, "ingress", ""),
-    ({"egress": ("tc qdisc netem",)}, {}, "egress", ""),
-    ({"arp_input": ("nft arp t c",)}, {}, "arp_input", ""),
-    ({"arp_output": ("nft arp t c",)}, {}, "arp_output", ""),
-    ({}, {"host_routes": ()}, "no_host_route", ""),
-    ({}, {"default_route": False}, "no_default_route", "ip route get fibmatch 169.254.1.1"),
-    ({"target_owner": "lo"}, {}, "target_is_local", ""),
+    ({"rp_filter_interface": 0}, {}, "rp_filter", ADVICE),
+    ({"xdp": "native"}, {}, "xdp", ADVICE),
+    ({"ingress": ("tc filter bpf pref 7",)}, {}, "ingress", ADVICE),
+    ({"egress": ("tc qdisc netem",)}, {}, "egress", ADVICE),
+    ({"arp_input": ("nft arp t c",)}, {}, "arp_input", ADVICE),
+    ({"arp_output": ("nft arp t c",)}, {}, "arp_output", ADVICE),
+    ({}, {"host_routes": ()}, "no_host_route", ADVICE),
+    ({}, {"default_route": False}, "no_default_route", ADVICE),
+    ({"target_owner": "lo"}, {}, "target_is_local", ADVICE),
 ]
 
 
@@ -215,7 +225,12 @@ def test_drift_is_a_warning_and_no_problem(
 ) -> None:
     found = one(replace(WHOLE, **look), **fields)
     assert found.problems == ()
-    assert [(warning.name, warning.remedy) for warning in found.warnings] == [(name, remedy)]
+    assert [warning.name for warning in found.warnings] == [name]
+    said = found.warnings[0].remedy
+    if remedy == ADVICE:
+        assert said.kind == "advice" and said.text.endswith(".")
+    else:
+        assert (said.kind, said.text) == ("command", remedy)
     assert CALI not in found.warnings[0].text  # the same for all, to be told once
     assert found.warnings[0].text.endswith(".")
 
@@ -237,9 +252,57 @@ def test_what_is_calicos_own_is_no_drift(look: dict[str, Any], fields: dict[str,
     assert one(replace(WHOLE, **look), **fields).warnings == ()
 
 
+GATEWAY = "169.254.1.1"
+
+
+@pytest.mark.parametrize("state", ["permanent", "stale"])
+def test_a_pods_entry_that_is_wrong_is_a_warning(state: str) -> None:
+    found = one(replace(WHOLE, peer=peer(**{GATEWAY: (state, OTHER_MAC)})), otherhost=7)
+    (warning,) = found.warnings
+    assert (found.problems, warning.name) == ((), "gateway_entry")
+    for said in (OTHER_MAC, GATEWAY, state, "7 IP packets"):
+        assert said in warning.whole
+    assert warning.remedy.kind == "advice"
+    assert set(found.conditions.values()) == {State.PASS}
+
+
+def test_what_came_for_another_mac_while_the_pods_entries_are_right_is_past() -> None:
+    entries = peer(
+        **{GATEWAY: ("reachable", WHOLE.mac or ""), "224.0.0.22": ("noarp", "01:00:5e:00:00:16")}
+    )
+    assert one(replace(WHOLE, peer=entries), otherhost=7).warnings == ()
+    assert one(replace(WHOLE, peer=peer()), otherhost=7).warnings == ()
+
+
+def test_of_a_pod_that_is_not_read_the_count_is_told() -> None:
+    (warning,) = one(replace(WHOLE, peer="was not to be entered"), otherhost=1).warnings
+    assert warning.name == "gateway_entry"
+    assert "it was not to be entered" in warning.text and "1 IP packet came" in warning.so_far
+    assert one(WHOLE, otherhost=0).warnings == ()
+    assert one(replace(WHOLE, peer="was not to be entered"), otherhost=None).warnings == ()
+
+
+def test_a_count_that_grows_is_no_change() -> None:
+    look = replace(WHOLE, peer=peer(**{GATEWAY: ("permanent", OTHER_MAC)}))
+    before, now = (judged(surveyed(look, otherhost=n)) for n in (7, 8))
+    assert difference(before, now) == ([], [])
+
+
+def test_a_mac_that_pods_have_for_good_is_left_to_them() -> None:
+    look = replace(WHOLE, mac=OTHER_MAC)
+    kept = peer(**{GATEWAY: ("permanent", OTHER_MAC)})
+    for other in (kept, "was not to be entered"):
+        (warning,) = one(replace(look, peer=other)).warnings
+        assert (warning.name, warning.remedy.kind) == ("mac", "advice")
+    learnt = peer(**{GATEWAY: ("reachable", OTHER_MAC)})
+    (warning,) = one(replace(look, peer=learnt)).warnings
+    assert warning.remedy.text == f"ip link set dev {CALI} address ee:ee:ee:ee:ee:ee"
+
+
 def test_what_could_not_be_read_is_said_and_not_passed() -> None:
     found = one(replace(WHOLE, failures=("nftables: Operation not permitted",)))
-    assert found.unread == ("nftables: Operation not permitted",)
+    assert found.unread == ("nftables: Operation not permitted (needs CAP_NET_ADMIN)",)
+    assert not found.judged and found.missing == ("CAP_NET_ADMIN",)
     assert states(found) == {"in": "unread", "out": "unread"}
     gone = Look(1, 7, CALI, "", "169.254.1.1", failures=("interface",))
     assert set(one(gone, host_routes=(), led_to=None).conditions.values()) == {State.UNREAD}
@@ -322,10 +385,13 @@ def test_json() -> None:
     assert interface["conditions"]["proxy_arp"] == "fail"
     assert list(interface["conditions"]) == [condition.name for condition in CONDITIONS]
     (problem,) = interface["problems"]
-    assert set(problem) == {"reason", "because", "remedy", "lasting", "sender_ip", "evidence"}
+    assert set(problem) == {
+        *("reason", "because", "remedy", "remedy_kind", "lasting", "sender_ip", "evidence")
+    }
+    assert problem["remedy_kind"] == "command"
     assert problem["evidence"]["proxy_arp"] == 0
     (warning,) = interface["warnings"]
-    assert warning["name"] == "route_localnet"
+    assert (warning["name"], warning["remedy_kind"]) == ("route_localnet", "command")
     assert interface["unread"] == []
 
 

@@ -9,7 +9,8 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from tracer.node import arptables, link, nftables, refusals, routes, traffic_control
+from tracer.node import arptables, link, listeners, nftables, refusals, routes, traffic_control
+from tracer.node.listeners import ArpSocket
 from tracer.node.refusals import Rule
 from tracer.node.routes import Route
 
@@ -348,3 +349,15 @@ def qdisc(kind: str, options: bytes) -> bytes:
 )
 def test_queues_that_certainly_drop(body: bytes, certain: bool) -> None:
     assert traffic_control._drops(body) is certain
+
+
+def test_packet_sockets_that_receive_arp_alone() -> None:
+    lines = [
+        "0000000000000000 3      3    0806   7     1      0      0      1001  ",
+        "0000000000000000 3      2    0806   0     1      0      0      1002  ",
+        "0000000000000000 3      3    0003   7     1      0      0      1003  ",  # tcpdump
+        "0000000000000000 3      3    0806   7     0      0      0      1004  ",  # not bound yet
+    ]
+    found = list(listeners.parse(lines))
+    assert found == [ArpSocket(7, 1001), ArpSocket(0, 1002)]
+    assert [each.hears(8) for each in found] == [False, True]

@@ -65,7 +65,14 @@ class Node:
             )
         )
 
-    def flag(self, index: int, name: str, second: int = 1, remedy: str = "sysctl -w a=1") -> None:
+    def flag(
+        self,
+        index: int,
+        name: str,
+        second: int = 1,
+        remedy: str = "sysctl -w a=1",
+        kind: str = "command",
+    ) -> None:
         self.ask(index, name, Verdict.UNANSWERED, second)
         evidence = {"because": f"proxy_arp of {name} is 0", "forwarding": 1}
         self.state.feed(
@@ -78,6 +85,7 @@ class Node:
                 "observed",
                 remedy,
                 evidence,
+                kind,
             )
         )
 
@@ -192,7 +200,7 @@ def test_the_headline(
 
 
 def test_a_flag_has_what_is_needed_to_mend_it(node: Node) -> None:
-    node.flag(2, "cali2", remedy="Put it back.\nip route add x\nip route add y")
+    node.flag(2, "cali2", remedy="ip route add x\nip route add y")
     node.state.feed(Neighbour(BEGAN, NETNS, 2, 2, "cali2", "10.0.0.1", None, "failed", None))
     node.pods["cali2"] = {"namespace": "shop", "name": "web-1"}
     (flag,) = node.status()["flags"]
@@ -200,9 +208,15 @@ def test_a_flag_has_what_is_needed_to_mend_it(node: Node) -> None:
     assert flag["means"].startswith("Neither the interface's nor all's proxy_arp is on")
     assert flag["because"] == "proxy_arp of cali2 is 0"
     assert flag["evidence"] == "forwarding=1"
-    assert (flag["advice"], flag["commands"]) == ("Put it back.", "ip route add x\nip route add y")
+    assert (flag["advice"], flag["commands"]) == ("", "ip route add x\nip route add y")
     assert flag["since"] == BEGAN // 1_000_000 + 1000
     assert (flag["neighbours"], flag["failures"]) == ("10.0.0.1 failed", "1 failure")
+
+
+def test_advice_is_not_to_be_copied(node: Node) -> None:
+    node.flag(2, "cali2", remedy="Find out whose it is.\nip route del x", kind="advice")
+    (flag,) = node.status()["flags"]
+    assert (flag["advice"], flag["commands"]) == ("Find out whose it is. ip route del x", "")
 
 
 def test_lost_events_are_said(node: Node) -> None:

@@ -24,6 +24,8 @@ from tracer.sinks.printable import printable
 from tracer.stop import StopSignals
 
 PROBLEM = 3
+NOT_JUDGED = 4
+_NAMED = 8
 _GLOB = frozenset("*?[")
 
 
@@ -58,7 +60,8 @@ def command(interfaces: tuple[str, ...], target: str, form: str, keep_looking: b
 
     Reads the node's configuration and asks the kernel for its routes; needs no BPF. All
     cali* interfaces, or those named (globs are names too). Exit status 3 if there is a
-    problem, 0 with warnings only, and at the end of --watch.
+    problem, 4 if there is none but not everything could be judged, 0 with warnings only, and
+    at the end of --watch; 1 if no interface matches.
     """
     globs = interfaces or DEFAULT_GLOBS
 
@@ -71,8 +74,8 @@ def command(interfaces: tuple[str, ...], target: str, form: str, keep_looking: b
         with StopSignals() as stop:
             output = standard_output(stop)
             found = look()
-            if missing := _missing(globs, found):
-                fail(printable(f"no interface {missing} in this network namespace"))
+            if (missing := _missing(globs, found, keep_looking)) is not None:
+                fail(printable(f"no interface {missing} in this network namespace{_there(found)}"))
             if form == "json":
                 output.write(record.line(found, time.time_ns()))
             else:
@@ -87,14 +90,36 @@ def command(interfaces: tuple[str, ...], target: str, form: str, keep_looking: b
         fail(str(error))
     except OSError as error:
         fail(f"the kernel tells of no interfaces: {error.strerror or error}")
-    sys.exit(PROBLEM if found is not None and found.problems and not keep_looking else 0)
+    sys.exit(0 if found is None or keep_looking else _status(found))
+
+
+def _status(found: Diagnosis) -> int:
+    if found.problems:
+        return PROBLEM
+    return 0 if found.judged else NOT_JUDGED
 
 
 def _matches(name: str, globs: Sequence[str]) -> bool:
     return any(name == glob or fnmatchcase(name, glob) for glob in globs)
 
 
-def _missing(globs: Sequence[str], found: Diagnosis) -> str | None:
-    """A name that was asked for, and that no interface has; a glob may match none."""
+def _missing(globs: Sequence[str], found: Diagnosis, keep_looking: bool) -> str | None:
+    """A name that was asked for, and that no interface has; one glob of several may match none,
+    and all of them for now, if one keeps looking.
+    """
     there = {each.interface for each in found.interfaces} | {name for name, _ in found.not_pods}
-    return next((glob for glob in globs if glob not in there and not _GLOB & set(glob)), None)
+    for glob in globs:
+        if glob not in there and not _GLOB & set(glob):
+            return glob
+    return None if there or keep_looking else f"matches {' '.join(globs)}"
+
+
+def _there(found: Diagnosis) -> str:
+    """What could be named instead."""
+    names = [
+        *(each.interface for each in found.interfaces),
+        *(name for name, _ in found.not_pods),
+        *found.there,
+    ]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f", which has {', '.join(names[:_NAMED])}{more}: name those of the pods (globs too)"

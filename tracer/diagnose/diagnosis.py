@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from tracer.causes import CAUSES, Seen
 from tracer.causes.cause import Cause, device
-from tracer.diagnose import drift
+from tracer.causes.remedy import Remedy
+from tracer.diagnose import drift, macs, rights
 from tracer.diagnose.conditions import State, states
 from tracer.diagnose.drift import Drift
 from tracer.events import Evidence
@@ -27,7 +28,7 @@ class Problem:
 
     cause: Cause
     because: str
-    remedy: str
+    remedy: Remedy
     sender_ip: str
     evidence: Evidence
 
@@ -40,7 +41,7 @@ class Problem:
 class Found:
     """One interface, judged. ``problems``: in the kernel's order; the first is the reason.
 
-    ``unread``: what could not be read.
+    ``unread``: what could not be read, with the right that is missing; ``missing``: those.
     """
 
     interface: str
@@ -50,27 +51,40 @@ class Found:
     problems: tuple[Problem, ...]
     warnings: tuple[Drift, ...]
     unread: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
     @property
     def reason(self) -> str | None:
         return self.problems[0].reason if self.problems else None
 
+    @property
+    def judged(self) -> bool:
+        """Whether it can be said that there is no problem, if there is none."""
+        return not self.unread and State.UNREAD not in self.conditions.values()
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
+    """``there``: the names of the other interfaces of the namespace, which were not asked for."""
+
     netns: int
     target_ip: str
     interfaces: tuple[Found, ...]
     not_pods: tuple[tuple[str, str], ...] = ()  # (name, why it is not judged)
+    there: tuple[str, ...] = ()
 
     @property
     def problems(self) -> bool:
         return any(found.problems for found in self.interfaces)
 
+    @property
+    def judged(self) -> bool:
+        return all(found.judged for found in self.interfaces)
+
 
 def diagnose(survey: Survey) -> Diagnosis:
     found = tuple(_found(surveyed, survey) for surveyed in survey.interfaces)
-    return Diagnosis(survey.netns, survey.target_ip, found, survey.not_pods)
+    return Diagnosis(survey.netns, survey.target_ip, found, survey.not_pods, survey.there)
 
 
 def _found(surveyed: Surveyed, survey: Survey) -> Found:
@@ -80,10 +94,11 @@ def _found(surveyed: Surveyed, survey: Survey) -> Found:
     reasons = [problem.reason for problem in problems]
     warnings = tuple(
         warning
-        for warning in drift.of_interface(surveyed, survey)
+        for warning in (*drift.of_interface(surveyed, survey), *macs.of_interface(surveyed))
         if not (warning.name == "no_host_route" and _SOURCE in reasons)
         and warning.name not in reasons
     )
+    failures = tuple(dict.fromkeys(failure for look in looks for failure in look.failures))
     return Found(
         interface=surveyed.interface,
         ifindex=surveyed.ifindex,
@@ -91,7 +106,8 @@ def _found(surveyed: Surveyed, survey: Survey) -> Found:
         conditions=states(looks, reasons, {warning.condition or "" for warning in warnings}),
         problems=tuple(problems),
         warnings=warnings,
-        unread=tuple(dict.fromkeys(failure for look in looks for failure in look.failures)),
+        unread=tuple(map(rights.named, failures)),
+        missing=tuple(dict.fromkeys(right for each in failures for right in rights.missing(each))),
     )
 
 
@@ -101,7 +117,7 @@ def _of(look: Look) -> Iterator[Problem]:
             continue
         because = cause.holds(look)
         if because is not None:
-            remedy = cause.remedy(look, Seen())
+            remedy = Remedy.of(cause.remedy(look, Seen()))
             yield Problem(cause, because, remedy, look.sender_ip, look.evidence())
 
 
@@ -120,7 +136,10 @@ def _no_way_back(surveyed: Surveyed) -> Iterator[Problem]:
             f"rp_filter is {strictness}, and no /32 route leads to {look.interface}: no sender "
             "there is valid"
         ),
-        remedy=f"ip route replace POD_ADDRESS/32 dev {device(look)} scope link",
+        remedy=Remedy.of(
+            "Give the pod its route, once it is known which address it has: ip route replace "
+            f"POD_ADDRESS/32 dev {device(look)} scope link."
+        ),
         sender_ip="",
         evidence=look.evidence(),
     )
@@ -128,7 +147,7 @@ def _no_way_back(surveyed: Surveyed) -> Iterator[Problem]:
 
 def _once(problems: list[Problem]) -> list[Problem]:
     """One for several senders that the same mends."""
-    found: dict[tuple[str, str], Problem] = {}
+    found: dict[tuple[str, Remedy], Problem] = {}
     for each in problems:
         found.setdefault((each.reason, each.remedy), each)
     return list(found.values())

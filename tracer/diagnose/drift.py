@@ -7,16 +7,15 @@ Felix writes an interface's settings once, when it comes up; whatever writes lat
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tracer.causes import Seen, proxy_queue_full
 from tracer.causes.cause import command, device
+from tracer.causes.remedy import Remedy, see
 from tracer.node import sysctl
 from tracer.node.look import Look
 from tracer.node.survey import Survey, Surveyed
 
-_CALICO_MAC = "ee:ee:ee:ee:ee:ee"
-_CALICO_PREFIX = "cali"
 # Felix's own chain: it drops replies that claim a pod's address, not the gateway's.
 _CALICO_TABLE = " calico-arp "
 
@@ -25,13 +24,19 @@ _CALICO_TABLE = " calico-arp "
 class Drift:
     """``name`` is for programs. ``condition`` is the one that it is about, if any.
 
-    ``text`` is a sentence without the interface's name; ``remedy`` as a cause's, or "".
+    ``text``: sentences without the interface's name; ``so_far``: one more, of a number that
+    grows, which makes no other judgement.
     """
 
     name: str
     condition: str | None
     text: str
-    remedy: str = ""
+    remedy: Remedy
+    so_far: str = field(default="", compare=False)
+
+    @property
+    def whole(self) -> str:
+        return f"{self.text} {self.so_far}".rstrip()
 
 
 def of_interface(surveyed: Surveyed, survey: Survey) -> Iterator[Drift]:
@@ -39,14 +44,6 @@ def of_interface(surveyed: Surveyed, survey: Survey) -> Iterator[Drift]:
     yield from _in_the_way(look, survey)
     yield from _ways(surveyed, survey)
     yield from _sysctls(look, survey)
-    if look.mac not in (None, _CALICO_MAC) and look.interface.startswith(_CALICO_PREFIX):
-        yield Drift(
-            "mac",
-            None,
-            f"The MAC address is {look.mac}, and Calico sets {_CALICO_MAC}: a pod that has "
-            "learnt the one asks in vain at the other.",
-            command(look, f"ip link set dev {device(look)} address {_CALICO_MAC}"),
-        )
 
 
 def _in_the_way(look: Look, survey: Survey) -> Iterator[Drift]:
@@ -56,7 +53,7 @@ def _in_the_way(look: Look, survey: Survey) -> Iterator[Drift]:
             "in",
             f"XDP program ({look.xdp}): in the way of what comes in. Whether it passes ARP on "
             "is not to be seen from here.",
-            command(look, f"ip -d link show dev {device(look)}"),
+            Remedy.of(see(command(look, f"ip -d link show dev {device(look)}"))),
         )
     places = {
         "ingress": (look.ingress, "in", "what comes in"),
@@ -76,8 +73,8 @@ def _in_the_way(look: Look, survey: Survey) -> Iterator[Drift]:
             yield Drift(
                 name,
                 condition,
-                f"{', '.join(foreign)}: in the way of {what}. Whether ARP is dropped there, "
-                "arpwhy trace tells.",
+                f"{', '.join(foreign)}: in the way of {what}.",
+                Remedy.of("Whether ARP is dropped there, arpwhy trace tells."),
             )
 
 
@@ -93,14 +90,22 @@ def _ways(surveyed: Surveyed, survey: Survey) -> Iterator[Drift]:
         text = "No /32 route leads there, as Calico gives every pod one"
         if not surveyed.led_to:
             text += ": the node cannot reach the pod, and rejects it where rp_filter is on"
-        yield Drift("no_host_route", "source", f"{text}.")
+        yield Drift(
+            "no_host_route",
+            "source",
+            f"{text}.",
+            Remedy.of(
+                "See whether the pod is there, and who removed its route (networkd and "
+                "NetworkManager remove those that they did not write)."
+            ),
+        )
     if survey.default_route is False and route is not None and route.ok:
         yield Drift(
             "no_default_route",
             None,
             f"There is no default route. {look.target_ip} is covered by another, as long as "
             "that is there.",
-            command(look, f"ip route get fibmatch {look.target_ip}"),
+            Remedy.of(see(command(look, f"ip route get fibmatch {look.target_ip}"))),
         )
     if look.target_owner is not None:
         yield Drift(
@@ -108,6 +113,10 @@ def _ways(surveyed: Surveyed, survey: Survey) -> Iterator[Drift]:
             None,
             f"The node itself has {look.target_ip}, on {look.target_owner}: it answers as for "
             "any address of its own, and not by proxy.",
+            Remedy.of(
+                "See whether it is meant to have it: with arp_ignore or arp_filter on, it would "
+                "not answer the pods."
+            ),
         )
 
 
@@ -117,13 +126,22 @@ def _sysctls(look: Look, survey: Survey) -> Iterator[Drift]:
     default, own = survey.rp_filter_default, look.rp_filter_interface
     as_in_ebpf_mode = survey.ebpf and own == 0
     if None not in (default, own) and own != default and not as_in_ebpf_mode:
-        yield _sysctl(
-            look,
-            "rp_filter",
+        text = (
             f"rp_filter is {own}, and Calico sets that of net.ipv4.conf.default, which is "
-            f"{default}; 0 where pods may send from any address.",
-            default or 0,
+            f"{default}; 0 where pods may send from any address."
         )
+        if own == 0:
+            yield Drift(
+                "rp_filter",
+                None,
+                text,
+                Remedy.of(
+                    "See whether the pod may send from any address (Calico's annotation "
+                    "cni.projectcalico.org/allowedSourcePrefixes): then leave it."
+                ),
+            )
+        else:
+            yield _sysctl(look, "rp_filter", text, default or 0)
     if look.proxy_arp_interface == 0 and look.proxy_arp_all:
         yield _sysctl(
             look,
@@ -155,10 +173,10 @@ def _sysctls(look: Look, survey: Survey) -> Iterator[Drift]:
             "out",
             f"proxy_delay is {look.proxy_delay}, and Calico sets 0: replies come up to "
             f"{look.proxy_delay / 100:g} s late, and none while more than {look.proxy_qlen} wait.",
-            proxy_queue_full.CAUSE.remedy(look, Seen()),
+            Remedy.of(proxy_queue_full.CAUSE.remedy(look, Seen())),
         )
 
 
 def _sysctl(look: Look, name: str, text: str, value: int, condition: str | None = None) -> Drift:
     setting = sysctl.setting(look.interface, name, value)
-    return Drift(name, condition, text, command(look, f"sysctl -w {setting}"))
+    return Drift(name, condition, text, Remedy.of(command(look, f"sysctl -w {setting}")))

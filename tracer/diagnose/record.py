@@ -56,7 +56,8 @@ def _interface(found: Found) -> dict[str, Any]:
             {
                 "reason": problem.reason,
                 "because": problem.because,
-                "remedy": problem.remedy,
+                "remedy": problem.remedy.text,
+                "remedy_kind": problem.remedy.kind,
                 "lasting": problem.cause.lasting,
                 "sender_ip": problem.sender_ip or None,
                 "evidence": dict(problem.evidence),
@@ -64,7 +65,12 @@ def _interface(found: Found) -> dict[str, Any]:
             for problem in found.problems
         ],
         "warnings": [
-            {"name": warning.name, "text": warning.text, "remedy": warning.remedy}
+            {
+                "name": warning.name,
+                "text": warning.whole,
+                "remedy": warning.remedy.text,
+                "remedy_kind": warning.remedy.kind,
+            }
             for warning in found.warnings
         ],
         "unread": found.unread,

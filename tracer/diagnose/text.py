@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from tracer.causes.remedy import Remedy
 from tracer.diagnose.conditions import CONDITIONS, State
 from tracer.diagnose.diagnosis import Diagnosis, Found, Problem
 from tracer.diagnose.drift import Drift
@@ -51,10 +52,10 @@ class Text:
         ]
         if not found and aside:
             return "".join(f"{line}\n" for line in aside)
-        if not found:
+        if not found:  # Yet, for one that keeps looking.
             return f"no interface matches {printable(asked)}\n"
         lines = [*self._table(found), *self._details(diagnosis, found), ""]
-        lines += [*aside, _summary(diagnosis)]
+        lines += [*aside, *_wrapped(_summary(diagnosis), indent="")]
         return "".join(f"{line}\n" for line in lines)
 
     def change(
@@ -103,7 +104,7 @@ class Text:
         unread = [(each.interface, failure) for each in found for failure in each.unread]
         for failures in _grouped(unread, lambda failure: failure):
             yield ""
-            yield from _wrapped(f"not read ({_names(failures)}): {failures[0][1]}", indent="")
+            yield from _wrapped(f"{_names(failures)}: could not read {failures[0][1]}", indent="")
 
     def _problem(self, group: list[tuple[str, Problem]], target_ip: str) -> Iterator[str]:
         problem = group[0][1]
@@ -119,30 +120,29 @@ class Text:
             yield from _wrapped(f"so that it stays: {problem.cause.lasting}")
 
     def _warning(self, group: list[tuple[str, Drift]]) -> Iterator[str]:
-        head = f"{_names(group)}: {group[0][1].text}"
+        head = f"{_names(group)}: {group[0][1].whole if len(group) == 1 else group[0][1].text}"
         yield from (self._style(line, fg="yellow") for line in _wrapped(head, indent=""))
         yield from self._mend([warning.remedy for _, warning in group])
 
-    def _mend(self, remedies: list[str]) -> Iterator[str]:
+    def _mend(self, remedies: list[Remedy]) -> Iterator[str]:
         """Sentences wrapped; each command on a line of its own, whole, to be pasted."""
-        distinct = list(dict.fromkeys(filter(None, remedies)))
+        distinct = list(dict.fromkeys(remedies))
         label = "mend:"
-        for line in "\n".join(distinct[:_REMEDIES]).split("\n"):
-            if not line:
-                continue
-            if line.endswith((".", "!", "?")):
-                yield from _wrapped(f"{label} {line}")
-            else:
-                yield from _wrapped(label)
-                yield _INDENT + self._style(printable(line), bold=True)
-            label = ""
+        for remedy in distinct[:_REMEDIES]:
+            for line in remedy.text.split("\n"):
+                if remedy.kind == "advice":
+                    yield from _wrapped(f"{label} {line}")
+                else:
+                    yield from _wrapped(label)
+                    yield _INDENT + self._style(printable(line), bold=True)
+                label = ""
         if len(distinct) > _REMEDIES:
             yield f"{_INDENT}... and {len(distinct) - _REMEDIES} more: --format json has them all"
 
 
 def _same(problem: Problem) -> tuple[str, str]:
     """One mend for all, or a mend of one line for each: one paragraph."""
-    return problem.reason, problem.remedy if "\n" in problem.remedy else ""
+    return problem.reason, problem.remedy.text if "\n" in problem.remedy.text else ""
 
 
 def _grouped(items: list[tuple[str, T]], key: Callable[[T], object]) -> list[list[tuple[str, T]]]:
@@ -173,12 +173,19 @@ def _summary(diagnosis: Diagnosis) -> str:
     found = diagnosis.interfaces
     broken = sum(1 for each in found if each.problems)
     warned = sum(1 for each in found if each.warnings and not each.problems)
+    unjudged = sum(1 for each in found if not each.judged)
+    well = "no problem found" if unjudged else "no problem"
     parts = [
         _number(len(found), "interface"),
-        f"{broken} without a reply" if broken else "no problem",
+        f"{broken} without a reply" if broken else well,
     ]
     if warned:
         parts.append(f"{warned} with warnings")
+    if unjudged:
+        rights = dict.fromkeys(right for each in found for right in each.missing)
+        parts.append(
+            f"{unjudged} not judged whole{': needs ' if rights else ''}{', '.join(rights)}"
+        )
     return ", ".join(parts)
 
 

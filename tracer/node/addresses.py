@@ -6,10 +6,12 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 
 from tracer.node import netlink
 from tracer.node.netlink import Connection
+from tracer.nud import nud_name
 
 _IFADDRMSG = struct.Struct("=BBBBI")
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
@@ -46,12 +48,25 @@ def networks(connection: Connection) -> Iterator[tuple[int, IPv4Interface]]:
             yield ifindex, IPv4Interface((peer, length))
 
 
-def neighbours(connection: Connection) -> Iterator[tuple[int, str]]:
-    """(interface's index, address) of those that have been heard: with a MAC address."""
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """``state`` is the kernel's NUD name in lower case; ``mac`` None: it was not heard."""
+
+    ifindex: int
+    ip: str
+    mac: str | None
+    state: str
+
+
+def neighbours(connection: Connection) -> Iterator[Neighbour]:
+    """What the node has in its IPv4 table. Raises OSError."""
     for body in connection.dump(netlink.RTM_GETNEIGH, _NDMSG.pack(socket.AF_INET, 0, 0, 0, 0)):
+        _, ifindex, state, _, _ = _NDMSG.unpack_from(body)
         attributes = netlink.attributes(body, _NDMSG.size)
-        if _NDA_DST in attributes and any(attributes.get(_NDA_LLADDR, b"")):
-            yield _NDMSG.unpack_from(body)[1], str(IPv4Address(attributes[_NDA_DST]))
+        to, mac = attributes.get(_NDA_DST), attributes.get(_NDA_LLADDR, b"")
+        if to is not None:
+            heard = mac.hex(":") if any(mac) else None
+            yield Neighbour(ifindex, str(IPv4Address(to)), heard, nud_name(state))
 
 
 def proxied(connection: Connection) -> set[tuple[int, str]]:

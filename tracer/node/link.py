@@ -13,10 +13,11 @@ from tracer.node import netlink
 IFINFOMSG = struct.Struct("=BxHiII")  # family, type, index, flags, change
 # linux/if_link.h
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_QDISC, _IFLA_MASTER = 1, 3, 6, 10
-_IFLA_LINKINFO, _IFLA_AF_SPEC, _IFLA_EXT_MASK, _IFLA_XDP = 18, 26, 29, 43
+_IFLA_LINKINFO, _IFLA_STATS64, _IFLA_AF_SPEC, _IFLA_EXT_MASK, _IFLA_XDP = 18, 23, 26, 29, 43
 _IFLA_INFO_KIND, _IFLA_INFO_SLAVE_KIND = 1, 4
 _IFLA_INET_CONF = 1
-_RTEXT_FILTER_SKIP_STATS = 1 << 3
+_RTEXT_FILTER_SKIP_STATS = 1 << 3  # IPv6's; the interface's own come all the same
+_RX_OTHERHOST_DROPPED = 24  # of struct rtnl_link_stats64's numbers; since Linux 5.19
 _IFLA_XDP_ATTACHED = 2
 # linux/if.h
 _IFF_UP, _IFF_LOOPBACK, _IFF_NOARP, _IFF_LOWER_UP = 0x1, 0x8, 0x80, 0x10000
@@ -47,6 +48,8 @@ class Link:
     ``xdp``: ``native``, ``generic`` or ``offloaded``, where a program is attached.
     ``kind`` is the interface's own (``veth``), ``qdisc`` its root queue's. ``conf``:
     sysctls of net.ipv4.conf by name; none where IPv4 is not on the interface.
+    ``otherhost``: IP packets that came in for another MAC address and were dropped for that
+    (net/ipv4/ip_input.c, ip_rcv_core); None before Linux 5.19.
     """
 
     ifindex: int
@@ -62,6 +65,7 @@ class Link:
     qdisc: str | None = None
     conf: Mapping[str, int] = field(default_factory=dict)
     loopback: bool = False
+    otherhost: int | None = None
 
     @property
     def blind(self) -> str | None:
@@ -98,6 +102,7 @@ def parse(body: bytes) -> Link:
         kind=netlink.text(info.get(_IFLA_INFO_KIND)),
         conf=_conf(attributes.get(_IFLA_AF_SPEC, b"")),
         loopback=bool(flags & _IFF_LOOPBACK),
+        otherhost=_otherhost(attributes.get(_IFLA_STATS64, b"")),
     )
 
 
@@ -105,6 +110,11 @@ def question(ifindex: int = 0) -> bytes:
     """The body of RTM_GETLINK for that interface, or for a dump of all."""
     mask = netlink.attribute(_IFLA_EXT_MASK, struct.pack("=I", _RTEXT_FILTER_SKIP_STATS))
     return IFINFOMSG.pack(0, 0, ifindex, 0, 0) + mask
+
+
+def _otherhost(raw: bytes) -> int | None:
+    numbers = struct.unpack(f"={len(raw) // 8}Q", raw)
+    return numbers[_RX_OTHERHOST_DROPPED] if len(numbers) > _RX_OTHERHOST_DROPPED else None
 
 
 def _conf(of_families: bytes) -> dict[str, int]:

@@ -73,6 +73,7 @@ class Look:
     (tracer/node/claims.py); only read where the sender's way is not to the interface.
     ``proxy_entry``: the target is proxied for there by ``ip neigh add proxy``, for which
     proxy_arp and medium_id need not allow it (net/ipv4/arp.c, arp_process: pneigh_lookup).
+    ``arp_listeners``: programs that listen for ARP there, and may answer.
     ``peer``: the pod's end, or why it could not be looked at; None: it was not asked for.
     ``target_owner`` is the interface that owns the target, where the node does.
     ``netns_path`` is a file to enter another network namespace by; None: the caller's.
@@ -125,6 +126,7 @@ class Look:
     sender_others: tuple[str, ...] | None = None
     target_owner: str | None = None
     proxy_entry: bool | None = None
+    arp_listeners: tuple[str, ...] | None = None
     peer: Peer | str | None = None
     failures: tuple[str, ...] = ()
 
@@ -190,6 +192,7 @@ class Look:
             "proxy_delay": self.proxy_delay or None,
             "proxy_qlen": self.proxy_qlen if self.proxy_delay else None,
             "proxy_entry": self.proxy_entry or None,
+            "arp_listeners": ", ".join(self.arp_listeners or ()) or None,
             "ingress": ", ".join(self.ingress) or None,
             "egress": ", ".join(self.egress) or None,
             "arp_input": ", ".join(self.arp_input) or None,

@@ -9,6 +9,7 @@ from tracer.node import (
     addresses,
     arptables,
     link,
+    listeners,
     netlink,
     nftables,
     routes,
@@ -16,6 +17,7 @@ from tracer.node import (
     traffic_control,
 )
 from tracer.node.link import Link
+from tracer.node.listeners import ArpSocket
 from tracer.node.netlink import Connection
 from tracer.node.refusals import Refusals
 from tracer.node.traffic_control import Qdiscs
@@ -99,6 +101,14 @@ class Moment:
             with Connection(netlink.NETFILTER) as connection:
                 self._rules[family] = nftables.rules(connection, family)
         return self._rules[family]
+
+    @cached_property
+    def arp_sockets(self) -> tuple[ArpSocket, ...]:
+        return listeners.sockets()
+
+    @cached_property
+    def arp_programs(self) -> dict[int, str]:
+        return listeners.programs(self.arp_sockets)
 
     @cached_property
     def arptables(self) -> tuple[arptables.Chain, ...]:

@@ -4,23 +4,19 @@
 from __future__ import annotations
 
 import os
-import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 
-from tracer.node import link, netlink, netns
+from tracer.node import addresses, link, netlink, netns
 from tracer.node.link import IFINFOMSG
 from tracer.node.netlink import Connection
-from tracer.nud import nud_name
 
-# linux/if_link.h, linux/net_namespace.h, linux/neighbour.h
+# linux/if_link.h, linux/net_namespace.h
 _IFLA_LINK, _IFLA_LINK_NETNSID = 5, 37
 _NETNSA_NSID, _NETNSA_FD = 1, 3
-_NDMSG = struct.Struct("=BxxxiHBB")
-_NDA_DST, _NDA_LLADDR = 1, 2
 _NUMBER = struct.Struct("=i")
+# Of others (vlan, macvlan) the link is the device below.
 _PAIRS = frozenset({"veth", "netkit"})
 
 
@@ -42,23 +38,26 @@ class Peer:
     netns_path: str | None = None
 
 
-def peer_of(connection: Connection, ifindex: int) -> Peer | str:
+def peer_of(
+    connection: Connection, ifindex: int, known: dict[int, tuple[str, int]] | None = None
+) -> Peer | str:
     """The other end of the interface, or why it cannot be looked at: words after "it".
 
-    ``connection`` is the calling thread's namespace's, in which the interface is. Takes
-    CAP_SYS_ADMIN, and a file of the pod's namespace: /run/netns, or a process's.
+    ``connection`` is the calling thread's namespace's, in which the interface is; ``known``
+    keeps for the next call which namespaces were found. Takes CAP_SYS_ADMIN, and a file of
+    the pod's namespace: /run/netns, or a process's (CAP_SYS_PTRACE).
     """
     try:
         body = connection.ask(netlink.RTM_GETLINK, link.question(ifindex))
         attributes = netlink.attributes(body, IFINFOMSG.size)
         other = netlink.number(attributes.get(_IFLA_LINK))
-        # Of other kinds it is the device below.
-        if not other or link.parse(body).kind not in _PAIRS:
-            return "is not one of a pair of which the pod has the other"
+        kind = link.parse(body).kind
+        if not other or kind not in _PAIRS:
+            return f"is no end of a pair, but a {kind or 'device'}"
         if _IFLA_LINK_NETNSID not in attributes:
             return _read(other, None)
         (number,) = _NUMBER.unpack(attributes[_IFLA_LINK_NETNSID])
-        found = _find(connection, number)
+        found = _find(connection, number, {} if known is None else known)
         if found is None:
             return "has its other end in a namespace to which no file or process leads"
         path, inode = found
@@ -68,9 +67,11 @@ def peer_of(connection: Connection, ifindex: int) -> Peer | str:
         return f"could not be looked into: {error.strerror or error}"
 
 
-def _find(connection: Connection, number: int) -> tuple[str, int] | None:
+def _find(
+    connection: Connection, number: int, known: dict[int, tuple[str, int]]
+) -> tuple[str, int] | None:
     """A file of the namespace that has this number in ours, and its inode."""
-    for path, inode in netns.each():
+    for path, inode in netns.each() if number not in known else ():
         try:
             file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -84,9 +85,11 @@ def _find(connection: Connection, number: int) -> tuple[str, int] | None:
         finally:
             os.close(file)
         raw = netlink.attributes(answer, 4).get(_NETNSA_NSID)
-        if raw is not None and _NUMBER.unpack(raw)[0] == number:
-            return path, inode
-    return None
+        if raw is not None:
+            known[_NUMBER.unpack(raw)[0]] = (path, inode)
+        if number in known:
+            break
+    return known.get(number)
 
 
 def _read(ifindex: int, path: str | None) -> Peer:
@@ -107,11 +110,5 @@ def _read(ifindex: int, path: str | None) -> Peer:
 
 
 def _neighbours(there: Connection, ifindex: int) -> dict[str, tuple[str, str | None]]:
-    found = {}
-    for body in there.dump(netlink.RTM_GETNEIGH, _NDMSG.pack(socket.AF_INET, 0, 0, 0, 0)):
-        _, index, state, _, _ = _NDMSG.unpack_from(body)
-        attributes = netlink.attributes(body, _NDMSG.size)
-        if index == ifindex and (raw := attributes.get(_NDA_DST)) is not None:
-            mac = attributes.get(_NDA_LLADDR, b"")
-            found[str(IPv4Address(raw))] = (nud_name(state), mac.hex(":") if any(mac) else None)
-    return found
+    entries = addresses.neighbours(there)
+    return {each.ip: (each.state, each.mac) for each in entries if each.ifindex == ifindex}

@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection
 
 from tracer.node.link import Link
 
-# Felix's name of a workload endpoint's: "cali" and 11 digits of a SHA-1.
+# Felix's, of a workload endpoint's interface: its MAC address; "cali" and 11 digits of a SHA-1.
+CALICO_MAC = "ee:ee:ee:ee:ee:ee"
 _CALICO = re.compile(r"cali[0-9a-f]{11}")
 
 

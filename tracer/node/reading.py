@@ -62,6 +62,7 @@ class Reading:
         self._sysctls()
         self._routes()
         self.found["proxy_entry"] = self._try("proxy neighbours", self._proxy_entry)
+        self.found["arp_listeners"] = self._try("packet sockets", self._listeners)
         if filters:
             self._traffic_control()
             self._netfilter()
@@ -170,6 +171,11 @@ class Reading:
     def _proxy_entry(self) -> bool:
         places = ((self._ifindex, self._target), (0, self._target))
         return any(place in self._moment.proxied for place in places)
+
+    def _listeners(self) -> tuple[str, ...]:
+        heard = [each.inode for each in self._moment.arp_sockets if each.hears(self._ifindex)]
+        names = self._moment.arp_programs if heard else {}
+        return tuple(sorted({names[inode] for inode in heard if inode in names}))
 
     def _traffic_control(self) -> None:
         for direction in ("ingress", "egress"):

@@ -10,6 +10,7 @@ from tracer.node import addresses, netns, pod_link, routes
 from tracer.node.link import Link
 from tracer.node.look import Look
 from tracer.node.moment import Moment
+from tracer.node.peer import peer_of
 from tracer.node.reading import Reading
 
 _HOST = 32
@@ -24,7 +25,8 @@ class Surveyed:
     """One interface. ``looks``: one a sender, or one whose sender is not known.
 
     ``host_routes``: the addresses X of the routes X/32 that lead to it. ``led_to``: some
-    route leads to it; None if that could not be read.
+    route leads to it; None if that could not be read. ``otherhost`` as the link's. The looks'
+    ``peer`` is only read where there is something to ask of it.
     """
 
     interface: str
@@ -32,6 +34,7 @@ class Surveyed:
     looks: tuple[Look, ...]
     host_routes: tuple[str, ...]
     led_to: bool | None
+    otherhost: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class Survey:
     """``rp_filter_default`` is conf/default's. ``default_route``: a unicast one, in whatever
     table. ``ebpf``: Calico's eBPF dataplane is on this node. None: could not be read.
     ``not_pods``: names of wanted ones that are no pod's link, and why; not looked at.
+    ``there``: names of those that were not wanted.
     """
 
     netns: int
@@ -48,6 +52,7 @@ class Survey:
     default_route: bool | None
     ebpf: bool
     not_pods: tuple[tuple[str, str], ...] = ()
+    there: tuple[str, ...] = ()
 
 
 def survey(wanted: Callable[[str], bool], target_ip: str) -> Survey:
@@ -63,14 +68,18 @@ def survey(wanted: Callable[[str], bool], target_ip: str) -> Survey:
         reasons = {each.ifindex: _why_not(moment, each) for each in named}
         chosen = [each for each in named if reasons[each.ifindex] is None]
         ways = _Ways(moment)
+        spaces: dict[int, tuple[str, int]] = {}
         return Survey(
             netns=inode,
             target_ip=target_ip,
-            interfaces=tuple(_surveyed(moment, inode, link, ways, target_ip) for link in chosen),
+            interfaces=tuple(
+                _surveyed(moment, inode, link, ways, spaces, target_ip) for link in chosen
+            ),
             rp_filter_default=_default_rp_filter(moment),
             default_route=ways.default,
             ebpf=any(link.name == _EBPF_DEVICE for link in links.values()),
             not_pods=tuple((each.name, why) for each in named if (why := reasons[each.ifindex])),
+            there=tuple(sorted(each.name for each in links.values() if not wanted(each.name))),
         )
 
 
@@ -99,8 +108,9 @@ class _Ways:
                 if (address := str(route.network.network_address)) not in found:
                     found.append(address)
         self.default = default
-        for ifindex, address in addresses.neighbours(self._moment.route):
-            self.neighbours.setdefault(ifindex, []).append(address)
+        for each in addresses.neighbours(self._moment.route):
+            if each.mac is not None:
+                self.neighbours.setdefault(each.ifindex, []).append(each.ip)
 
     def senders(self, ifindex: int) -> list[str]:
         return self.hosts.get(ifindex) or self.neighbours.get(ifindex) or []
@@ -115,12 +125,21 @@ class _Ways:
             return None
 
 
-def _surveyed(moment: Moment, inode: int, link: Link, ways: _Ways, target_ip: str) -> Surveyed:
+def _surveyed(
+    moment: Moment,
+    inode: int,
+    link: Link,
+    ways: _Ways,
+    spaces: dict[int, tuple[str, int]],
+    target_ip: str,
+) -> Surveyed:
     senders = ways.senders(link.ifindex)
     looks = []
+    peer = peer_of(moment.route, link.ifindex, spaces) if _to_be_entered(link) else None
     for sender in senders[:_MOST_SENDERS] or [""]:
         reading = Reading(moment, link.ifindex, link.name, sender, target_ip)
         reading.read(filters=True)
+        reading.found["peer"] = peer
         if ways.failure is not None:
             reading.failures.append(ways.failure)
         if len(senders) > _MOST_SENDERS:
@@ -132,7 +151,13 @@ def _surveyed(moment: Moment, inode: int, link: Link, ways: _Ways, target_ip: st
         looks=tuple(looks),
         host_routes=tuple(ways.hosts.get(link.ifindex, ())),
         led_to=ways.lead_to(link.ifindex),
+        otherhost=link.otherhost,
     )
+
+
+def _to_be_entered(link: Link) -> bool:
+    """Without the counter packets for another MAC address may have come from any pod."""
+    return link.otherhost != 0 or link.mac != pod_link.CALICO_MAC
 
 
 def _why_not(moment: Moment, link: Link) -> str | None:

@@ -153,7 +153,8 @@ def _behind(connection: Connection, ifindex: int) -> set[str]:
     itself = link.parse(connection.ask(netlink.RTM_GETLINK, link.question(ifindex)))
     if itself.kind not in _OF_ONE:
         return set()
-    return {ip for index, ip in addresses.neighbours(connection) if index == ifindex}
+    heard = (each for each in addresses.neighbours(connection) if each.mac is not None)
+    return {each.ip for each in heard if each.ifindex == ifindex}
 
 
 def _index(kind: int, body: bytes) -> int:

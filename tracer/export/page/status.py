@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tracer.causes import CAUSES
-from tracer.causes.page import is_sentence
 from tracer.export.page.history import History, Key
 from tracer.export.page.sparkline import sparkline
 from tracer.export.snapshot import Snapshot
@@ -136,6 +135,7 @@ def _row(view: InterfaceView, history: History, pod: str, several: bool) -> Text
 
 def _flag(flag: FlagView, row: Texts) -> Texts:
     lines = [printable(line.strip()) for line in flag.remedy.split("\n") if line.strip()]
+    command = flag.remedy_kind == "command"
     return {
         "key": f"{row['key']}-{flag.target_ip}-{flag.sender_ip}",
         **{name: row[name] for name in ("interface", "netns", "pod", "bars", "bad_bars", "said")},
@@ -149,8 +149,9 @@ def _flag(flag: FlagView, row: Texts) -> Texts:
         "unanswered": f"{flag.unanswered:,}",
         "because": printable(because(flag.evidence)),
         "evidence": printable(words(flag.evidence)),
-        "advice": " ".join(line for line in lines if is_sentence(line)),
-        "commands": "\n".join(line for line in lines if not is_sentence(line)),
+        # What is to be copied is a command, and nothing else is.
+        "advice": "" if command else " ".join(lines),
+        "commands": "\n".join(lines) if command else "",
     }
 
 
