@@ -29,7 +29,11 @@ class ArpSocket:
 
 def sockets() -> tuple[ArpSocket, ...]:
     """Those of the thread's network namespace. Raises OSError, ValueError."""
-    return tuple(parse(_SOCKETS.read_text(encoding="ascii").splitlines()[1:]))
+    try:
+        lines = _SOCKETS.read_text(encoding="ascii").splitlines()
+    except FileNotFoundError:
+        return ()  # A kernel without packet sockets.
+    return tuple(parse(lines[1:]))
 
 
 def parse(lines: Iterable[str]) -> Iterator[ArpSocket]:
