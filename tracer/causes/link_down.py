@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from tracer.causes.cause import Cause, Sample, command, device
+from tracer.causes.cause import Cause, Sample
+from tracer.causes.remedy import Remedy, advise, link, propose
 from tracer.causes.seen import Seen
 from tracer.node.look import Look
 
@@ -35,15 +36,25 @@ def _holds(look: Look) -> str | None:
     return None
 
 
-def _remedy(look: Look, seen: Seen) -> str:
+def _remedy(look: Look, seen: Seen) -> Remedy:
     if look.up is False or (look.up is None and seen.link == "down"):
-        return command(look, f"ip link set dev {device(look)} up")
+        return propose(look, link(look, "up"))
     if look.carrier is False or seen.link == "no carrier":
-        return (
-            f"The other end of {look.interface} is down: in the pod's network namespace, "
-            "ip link set dev eth0 up."
-        )
-    return "Nothing is to be mended if the link is up again: the pod asks once more."
+        return _other_end(look)
+    return advise("Nothing is to be mended if the link is up again: the pod asks once more.")
+
+
+def _other_end(look: Look) -> Remedy:
+    """An interface that is set down loses its routes (net/ipv4/fib_frontend.c, fib_disable_ip)
+    but not its address, and nobody writes them again: the CNI plugin has done its part.
+    """
+    return advise(
+        f"The other end of {look.interface} is down: in the pod's network namespace, "
+        "ip link set dev eth0 up.",
+        "If it was set down there, its routes went too, and come back by hand or with a new pod: "
+        f"in the same place, ip route add {look.target_ip} dev eth0 scope link, and after it "
+        f"ip route add default via {look.target_ip} dev eth0.",
+    )
 
 
 CAUSE = Cause(

@@ -18,6 +18,8 @@ def target_route(look: Look) -> RouteAnswer | None:
     sender is taken for it: what comes after the sender's fault is known before it is fixed.
     """
     route, alone = look.route, look.route_from_node
+    if look.refused_by is not None and look.refused_by.error is not None:
+        return None
     if route is not None and not route.ok and route.errno in _SENDER_REFUSED:
         route = alone
     return route if route is not None and route.ok else None

@@ -101,7 +101,7 @@ def _of(look: Look) -> Iterator[Problem]:
             continue
         because = cause.holds(look)
         if because is not None:
-            remedy = cause.remedy(look, Seen())
+            remedy = cause.remedy(look, Seen()).text
             yield Problem(cause, because, remedy, look.sender_ip, look.evidence())
 
 

@@ -155,7 +155,7 @@ def _sysctls(look: Look, survey: Survey) -> Iterator[Drift]:
             "out",
             f"proxy_delay is {look.proxy_delay}, and Calico sets 0: replies come up to "
             f"{look.proxy_delay / 100:g} s late, and none while more than {look.proxy_qlen} wait.",
-            proxy_queue_full.CAUSE.remedy(look, Seen()),
+            proxy_queue_full.CAUSE.remedy(look, Seen()).text,
         )
 
 

@@ -61,4 +61,6 @@ class Looker:
                     return read(path)
         except OSError as error:
             failures = (f"network namespace {inode}: {error}",)
-        return Look(inode, ifindex, interface, sender_ip, target_ip, path, failures=failures)
+        return Look(
+            inode, ifindex, interface, sender_ip, target_ip, path, path is None, failures=failures
+        )
