@@ -82,7 +82,7 @@ def append(lab: Lab, *rule: str) -> Saved:
 
 
 def take_out(lab: Lab, _: Pod, saved: Saved) -> None:
-    _arptables(lab, "-D", *saved["rule"])
+    lab.node.run(["arptables", "-D", *saved["rule"]])  # a remedy may have deleted it
     others = [r for r in lab.state.faults if r["saved"].get("rule") not in (None, saved["rule"])]
     if not saved["table"]:
         return
