@@ -627,6 +627,55 @@ def test_namespace_that_is_gone(node: Node) -> None:
     assert finding.evidence["unread"] == ("network namespace 1: no file or process leads to it")
 
 
+def test_nothing_is_to_be_pasted_where_the_namespace_is_gone(node: Node) -> None:
+    """A command would change the namespace of whoever pastes it."""
+    seen = inside(node, lambda looker: looker.look(1, node.ifindex, CALI, POD, TARGET))
+    finding = establish(seen, {"noarp": True})
+    assert (finding.reason, finding.remedy_kind) == ("arp_disabled", "advice")
+    assert "network namespace 1" in finding.remedy
+
+
+def test_a_namespace_without_a_name_is_entered_by_a_process(node: Node) -> None:
+    """As a container's has none."""
+    script = "ip link add v0 type veth peer name v1; ip link set v0 up; echo; exec sleep 60"
+    with subprocess.Popen(["unshare", "-n", "sh", "-c", script], stdout=subprocess.PIPE) as there:
+        try:
+            assert there.stdout is not None and there.stdout.readline()
+            inode = Path(f"/proc/{there.pid}/ns/net").stat().st_ino
+            seen = inside(node, lambda looker: looker.look(inode, 3, "v0", POD, TARGET))
+            assert seen.netns_path == f"/proc/{there.pid}/ns/net"
+            remedy = establish(seen, {"noarp": True}).remedy
+            assert remedy == f"nsenter --net=/proc/{there.pid}/ns/net ip link set dev v0 arp on"
+            sh(remedy)
+        finally:
+            there.kill()
+
+
+def test_the_pods_end_that_was_set_down_is_named(node: Node) -> None:
+    sh(f"nsenter --net=/run/netns/{node.pod} ip link set eth0 down")
+    finding = establish(look(node), {"link": "no carrier"})
+    assert (finding.reason, finding.remedy_kind) == ("link_down", "advice")
+    told, routes = finding.remedy.split("\n")
+    enter = f"nsenter --net=/run/netns/{node.pod} ip"
+    assert told == (
+        f"The other end of {CALI}, eth0, was set down in the pod: {enter} link set dev eth0 up."
+    )
+    assert routes.endswith(
+        f": {enter} route add {TARGET} dev eth0 scope link, and after it "
+        f"{enter} route add default via {TARGET} dev eth0."
+    )
+
+
+def test_the_last_address_of_a_network_is_its_broadcast_address(node: Node) -> None:
+    sender = "192.168.156.255"
+    node.run(f"ip route add {sender}/32 dev {CALI} scope link")
+    assert establish(look(node, sender), {}).reason == "unknown"
+    node.run("ip address add 192.168.156.1/24 dev up0")
+    finding = establish(look(node, sender), {})
+    assert (finding.reason, finding.remedy_kind) == ("source_rejected", "advice")
+    assert "it is the broadcast address of 192.168.156.1/24 on up0" in finding.remedy
+
+
 def test_interface_that_is_gone(node: Node) -> None:
     node.run(f"ip link del {CALI}")
     finding = found(node)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tracer.causes.seen import Seen
 from tracer.events import Evidence
 from tracer.node.look import Look
+from tracer.node.peer import Peer
 
 if TYPE_CHECKING:
     from tracer.causes.remedy import Remedy  # it needs this file
@@ -80,6 +81,13 @@ class Finding:
 def device(look: Look) -> str:
     """The interface's name as a shell takes it; it may come from inside a container."""
     return shlex.quote(look.interface)
+
+
+def in_pod(peer: Peer, line: str) -> str:
+    """``line`` as it is to be pasted to be run at the other end of the link."""
+    if peer.netns_path is None:
+        return line
+    return f"nsenter --net={shlex.quote(peer.netns_path)} {line}"
 
 
 def command(look: Look, line: str) -> str:
