@@ -36,6 +36,7 @@ WARNED = {
     "proxy_queue_full": "proxy_delay",
     "proxy_queue_full_zero": "proxy_delay",
     "moved_mac": "mac",
+    "nft_arp_input_by_sender": "arp_input",
     "egress_limit_full": "ingress",
     "ingress_limit_full": "egress",
     "ingress_limit_full_class": "egress",

@@ -178,63 +178,237 @@ def test_a_missing_route_is_named_before_forwarding(node: Node) -> None:
     assert found(node).reason == "forwarding_off"
 
 
+# What breaks, the lookup's error, what refuses as it is named, and whether its deletion is a
+# command; else what mends.
 REFUSALS = {
-    "no default": ("ip route del default", "ENETUNREACH", None),
     "unreachable": (
         "ip route replace unreachable default",
         "EHOSTUNREACH",
-        "ip route del unreachable default",
+        "route unreachable default",
+        "ip route replace default via 192.0.2.1",
     ),
-    "blackhole": (
+    "throw": (
+        "ip route replace throw default",
+        "ENETUNREACH",
+        "route throw default",
+        "ip route replace default via 192.0.2.1",
+    ),
+    "blackhole of more": (
         "ip route add blackhole 169.254.0.0/16",
         "EINVAL",
+        "route blackhole 169.254.0.0/16",
         "ip route del blackhole 169.254.0.0/16",
     ),
-    "prohibit": (
-        "ip route add prohibit 169.254.1.1/32 metric 7",
-        "EACCES",
-        "ip route del prohibit 169.254.1.1/32 metric 7",
+    "blackhole": (
+        "ip route add blackhole 169.254.1.1/32 proto static",
+        "EINVAL",
+        "route blackhole 169.254.1.1/32 proto static",
+        None,
     ),
-    "throw": ("ip route replace throw default", "ENETUNREACH", "ip route del throw default"),
+    "blackhole of a daemon's": (
+        "ip route add blackhole 169.254.1.1/32 proto bird",
+        "EINVAL",
+        "route blackhole 169.254.1.1/32 proto bird",
+        "ip route del blackhole 169.254.1.1/32",
+    ),
+    "prohibit": (
+        "ip route add prohibit 169.254.1.1/32 metric 7; ip route add 169.254.1.1 dev up0 metric 9",
+        "EACCES",
+        "route prohibit 169.254.1.1/32 metric 7",
+        None,
+    ),
+    "next-hop object": (
+        "ip nexthop add id 5 blackhole; ip route add 169.254.1.1/32 nhid 5",
+        "EINVAL",
+        "route 169.254.1.1/32 nhid 5",
+        None,
+    ),
+    "default by a next-hop object": (
+        "ip nexthop add id 5 blackhole; ip route replace default nhid 5",
+        "EINVAL",
+        "route default nhid 5",
+        "ip route replace default via 192.0.2.1",
+    ),
+    "two alike": (
+        "ip route add blackhole 169.254.1.1/32; ip route add unreachable 169.254.1.1/32 metric 9",
+        "EINVAL",
+        "route blackhole 169.254.1.1/32",
+        "ip route del blackhole 169.254.1.1/32; ip route del unreachable 169.254.1.1/32",
+    ),
     "prohibit rule": (
         f"ip rule add pref 5 iif {CALI} from 192.168.0.0/16 prohibit",
         "EACCES",
-        "ip rule del prohibit pref 5",
+        f"rule from 192.168.0.0/16 iif {CALI} prohibit pref 5",
+        None,
+    ),
+    "two rules of one preference": (
+        f"ip rule add pref 5 iif {CALI} prohibit; ip rule add pref 5 iif {CALI} fwmark 1 prohibit",
+        "EACCES",
+        f"rule from all iif {CALI} prohibit pref 5",
+        f"ip rule del pref 5 iif {CALI}; ip rule del pref 5 iif {CALI}",
+    ),
+    "a daemon's rule": (
+        f"ip rule add pref 5 iif {CALI} prohibit protocol bird",
+        "EACCES",
+        f"rule from all iif {CALI} prohibit pref 5",
+        "ip rule del pref 5",
     ),
     "unreachable rule": (
         "ip rule add pref 11 unreachable",
         "ENETUNREACH",
-        "ip rule del unreachable pref 11",
+        "rule from all unreachable pref 11",
+        "ip rule del pref 11",
     ),
     "blackhole rule": (
         "ip rule add pref 13 to 169.254.0.0/16 blackhole",
         "EINVAL",
-        "ip rule del blackhole pref 13",
+        "rule from all to 169.254.0.0/16 blackhole pref 13",
+        "ip rule del pref 13",
+    ),
+    "rule for the sender": (
+        f"ip rule add pref 14 from {POD} blackhole",
+        "EINVAL",
+        f"rule from {POD}/32 blackhole pref 14",
+        None,
+    ),
+    "rule for all but others": (
+        "ip rule add pref 15 not from 10.0.0.0/8 prohibit",
+        "EACCES",
+        "rule not from 10.0.0.0/8 prohibit pref 15",
+        "ip rule del pref 15",
+    ),
+    "rule for what has no mark": (
+        f"ip rule add pref 16 fwmark 0/0x10 iif {CALI} blackhole",
+        "EINVAL",
+        f"rule from all fwmark 0x0/0x10 iif {CALI} blackhole pref 16",
+        None,
+    ),
+    "past a goto": (
+        "ip rule add pref 18 goto 20; ip rule add pref 19 prohibit; "
+        f"ip rule add pref 20 iif {CALI} blackhole",
+        "EINVAL",
+        f"rule from all iif {CALI} blackhole pref 20",
+        "ip rule del pref 20; ip rule del pref 18; ip rule del pref 19",
     ),
     "route in a table of its own": (
-        "ip rule add pref 17 table 77; nsenter --net={path} ip route add unreachable"
-        " 169.254.0.0/16 table 77",
+        "ip rule add pref 17 table 77; ip route add unreachable 169.254.0.0/16 table 77",
         "EHOSTUNREACH",
-        "ip route del unreachable 169.254.0.0/16 table 77",
+        "route unreachable 169.254.0.0/16 table 77",
+        "ip rule del pref 17",
+    ),
+    "a table for the senders": (
+        "ip rule add pref 17 from 192.168.0.0/16 table 77; "
+        "ip route add blackhole default table 77; ip route add blackhole default table 78",
+        "EINVAL",
+        "route blackhole default table 77",
+        "ip rule del pref 17",
+    ),
+    "a table for what has no mark": (
+        "ip rule add pref 17 not fwmark 0xca6c table 77; ip route add prohibit default table 77; "
+        "ip rule add pref 16 table main suppress_prefixlength 0",
+        "EACCES",
+        "route prohibit default table 77",
+        "ip rule del pref 17",
     ),
 }
 
 
+def each(node: Node, commands: str) -> None:
+    for command in commands.split("; "):
+        node.run(command)
+
+
 @pytest.mark.parametrize("refusal", REFUSALS)
-def test_no_route(node: Node, refusal: str) -> None:
-    breaks, error, remedy = REFUSALS[refusal]
-    node.run(breaks.replace("{path}", node.path))
+def test_what_refuses_is_named(node: Node, refusal: str) -> None:
+    """And deleted only if it is for this pod, or this target, alone, and that helps."""
+    breaks, error, named, mends = REFUSALS[refusal]
+    each(node, breaks)
+    seen = look(node)
+    finding = establish(seen, {})
+    assert (finding.reason, finding.confidence) == ("no_route", "inferred")
+    assert (finding.evidence["route_error"], str(seen.refused_by)) == (error, named)
+    if mends is None:
+        assert finding.remedy_kind == "command", finding.remedy
+        assert finding.remedy == f"ip {named.replace(' ', ' del ', 1)}"
+    else:
+        assert finding.remedy_kind == "advice", finding.remedy
+        assert named in finding.remedy
+    each(node, mends or finding.remedy)
+    assert found(node).reason == "unknown"
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_with_forwarding_off_it_is_named_too(node: Node, refusal: str) -> None:
+    breaks, error, named, _ = REFUSALS[refusal]
+    each(node, breaks)
+    node.conf("forwarding", 0)
+    seen = look(node)
+    assert (str(seen.refused_by), establish(seen, {}).reason) == (named, "no_route")
+    assert seen.refused_by is not None and seen.refused_by.error == error
+
+
+# What is done, and what is said of the default route that is there all the same.
+UNSERVED = {
+    "no rule": ("ip rule del pref 32766", "no rule leads to table main"),
+    "suppressed": (
+        "ip rule add pref 99 table main suppress_prefixlength 0; ip rule del pref 32766",
+        "the rule from all lookup main suppress_prefixlength 0 pref 99 passes over it",
+    ),
+    "of another table": (
+        "ip route del default; ip route add default via 192.0.2.1 table 77",
+        "no rule leads to table 77",
+    ),
+    "for others": (
+        "ip route del default; ip route add default via 192.0.2.1 table 77; "
+        "ip rule add pref 9 from 10.0.0.0/8 table 77",
+        "no rule leads to table 77",
+    ),
+    "no carrier": (
+        "sysctl -qw net.ipv4.conf.up0.ignore_routes_with_linkdown=1; ip link set up1 down",
+        "its link has no carrier, and ignore_routes_with_linkdown is on",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", UNSERVED)
+def test_a_default_route_that_does_not_serve_is_named(node: Node, kind: str) -> None:
+    breaks, why = UNSERVED[kind]
+    each(node, breaks)
+    finding = found(node)
+    assert (finding.reason, finding.remedy_kind) == ("no_route", "advice")
+    table = " table 77" if "77" in breaks else ""
+    there = f"the route default via 192.0.2.1 dev up0{table} is there, but {why}"
+    assert there in str(finding.evidence["because"])
+    assert there[1:] in finding.remedy
+
+
+def test_an_uplink_that_is_down_is_named(node: Node) -> None:
+    node.run("ip link set up0 down")
+    finding = found(node)
+    assert (finding.reason, finding.remedy_kind) == ("no_route", "advice")
+    assert "up0 (192.0.2.2/24) is down, and its routes went with it" in finding.remedy
+
+
+def test_without_a_default_route(node: Node) -> None:
+    node.run("ip route del default")
     finding = found(node)
     assert (finding.reason, finding.confidence) == ("no_route", "inferred")
-    assert finding.evidence["route_error"] == error
-    if remedy is None:
-        assert finding.remedy_kind == "advice"
-    else:
-        assert finding.remedy == remedy
-        node.run(remedy)
-    if refusal in ("no default", "unreachable", "throw"):  # they took the default's place
-        node.run("ip route add default via 192.0.2.1")
+    assert (finding.evidence["route_error"], finding.remedy_kind) == ("ENETUNREACH", "advice")
+    assert "refused_by" not in finding.evidence
+    node.run("ip route add default via 192.0.2.1")
     assert found(node).reason == "unknown"
+
+
+def test_the_senders_address_is_a_broadcast_address(node: Node) -> None:
+    node.run(f"ip address add 198.51.100.1/24 broadcast {POD} dev up0")
+    finding = found(node)
+    assert (finding.reason, finding.remedy_kind) == ("source_rejected", "advice")
+    assert f"{POD} is the broadcast address of a network that the node has on up0" in finding.remedy
+    assert "198.51.100.1/24" in finding.remedy
+    node.conf("rp_filter", 0)  # then it is not asked for, unless there are rules
+    assert found(node).reason == "unknown"
+    node.run("ip rule add pref 9 from 10.0.0.0/8 table 77")
+    assert found(node).reason == "source_rejected"
 
 
 def test_rule_for_another_interface_is_not_named(node: Node) -> None:
@@ -288,10 +462,11 @@ def test_route_through_the_asking_interface_is_not_proxy_arp_off(node: Node) -> 
     node.run("ip route add 169.254.1.0/24 dev up0 table 77")  # of a table that nobody asks
     seen = look(node)
     assert seen.route is not None and seen.route.out_ifindex == seen.ifindex
-    assert seen.refused_by == f"route 169.254.0.0/16 metric 7 dev {CALI}"
+    assert str(seen.refused_by) == f"route 169.254.0.0/16 dev {CALI} metric 7"
     finding = establish(seen, {})
-    assert finding.reason == "route_same_interface"
-    node.run(finding.remedy)
+    # Others may be behind it, within its /16.
+    assert (finding.reason, finding.remedy_kind) == ("route_same_interface", "advice")
+    node.run(f"ip route del 169.254.0.0/16 dev {CALI} metric 7")
     assert found(node).reason == "proxy_arp_off"
 
 
@@ -455,6 +630,55 @@ def test_namespace_that_is_gone(node: Node) -> None:
         looker.close()
     assert finding.reason == "unknown"
     assert finding.evidence["unread"] == ("network namespace 1: no file or process leads to it")
+
+
+def test_nothing_is_to_be_pasted_where_the_namespace_is_gone(node: Node) -> None:
+    """A command would change the namespace of whoever pastes it."""
+    seen = inside(node, lambda looker: looker.look(1, node.ifindex, CALI, POD, TARGET))
+    finding = establish(seen, {"noarp": True})
+    assert (finding.reason, finding.remedy_kind) == ("arp_disabled", "advice")
+    assert "network namespace 1" in finding.remedy
+
+
+def test_a_namespace_without_a_name_is_entered_by_a_process(node: Node) -> None:
+    """As a container's has none."""
+    script = "ip link add v0 type veth peer name v1; ip link set v0 up; echo; exec sleep 60"
+    with subprocess.Popen(["unshare", "-n", "sh", "-c", script], stdout=subprocess.PIPE) as there:
+        try:
+            assert there.stdout is not None and there.stdout.readline()
+            inode = Path(f"/proc/{there.pid}/ns/net").stat().st_ino
+            seen = inside(node, lambda looker: looker.look(inode, 3, "v0", POD, TARGET))
+            assert seen.netns_path == f"/proc/{there.pid}/ns/net"
+            remedy = establish(seen, {"noarp": True}).remedy
+            assert remedy == f"nsenter --net=/proc/{there.pid}/ns/net ip link set dev v0 arp on"
+            sh(remedy)
+        finally:
+            there.kill()
+
+
+def test_the_pods_end_that_was_set_down_is_named(node: Node) -> None:
+    sh(f"nsenter --net=/run/netns/{node.pod} ip link set eth0 down")
+    finding = establish(look(node), {"link": "no carrier"})
+    assert (finding.reason, finding.remedy_kind) == ("link_down", "advice")
+    told, routes = finding.remedy.split("\n")
+    enter = f"nsenter --net=/run/netns/{node.pod} ip"
+    assert told == (
+        f"The other end of {CALI}, eth0, was set down in the pod: {enter} link set dev eth0 up."
+    )
+    assert routes.endswith(
+        f": {enter} route add {TARGET} dev eth0 scope link, and after it "
+        f"{enter} route add default via {TARGET} dev eth0."
+    )
+
+
+def test_the_last_address_of_a_network_is_its_broadcast_address(node: Node) -> None:
+    sender = "192.168.156.255"
+    node.run(f"ip route add {sender}/32 dev {CALI} scope link")
+    assert establish(look(node, sender), {}).reason == "unknown"
+    node.run("ip address add 192.168.156.1/24 dev up0")
+    finding = establish(look(node, sender), {})
+    assert (finding.reason, finding.remedy_kind) == ("source_rejected", "advice")
+    assert "it is the broadcast address of 192.168.156.1/24 on up0" in finding.remedy
 
 
 def test_interface_that_is_gone(node: Node) -> None:

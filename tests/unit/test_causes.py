@@ -15,7 +15,7 @@ from lab.faults import FAULTS
 from looks import HEALTHY, LOCAL, POD, TO_POD, UNICAST, WHOLE, refused
 
 from tracer.causes import CAUSES, Cause, establish
-from tracer.node.look import Look, RouteAnswer
+from tracer.node.look import Look, Refusal, RouteAnswer
 
 # The public contract's, in the order in which the causes are asked.
 REASONS = [
@@ -406,7 +406,7 @@ def test_a_target_that_is_martian() -> None:
         (
             {
                 "sender_route": refused(errno.EINVAL),
-                "sender_refused_by": "route blackhole 192.168.156.128/26",
+                "sender_refused_by": Refusal("route", "blackhole 192.168.156.128/26"),
             },
             "rp_filter: the route lookup for 192.168.156.177 fails (EINVAL): route blackhole "
             "192.168.156.128/26",

@@ -3,18 +3,28 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from looks import HEALTHY, LOCAL, TO_POD, UNICAST, WHOLE, refused
 
-from tracer.causes import CAUSES, Cause, establish, page
-from tracer.causes.remedy import Remedy
+from tracer.causes import CAUSES, Cause, establish, page, remedy
+from tracer.causes.remedy import (
+    Change,
+    OwnLink,
+    Queue,
+    Remedy,
+    SendersRoute,
+    advise,
+    propose,
+)
 from tracer.causes.seen import Seen
 from tracer.node import sysctl
-from tracer.node.look import Look
+from tracer.node.look import Dropping, Look, Refusal
 
 
 @pytest.mark.parametrize(
@@ -38,13 +48,34 @@ from tracer.node.look import Look
             replace(
                 HEALTHY,
                 route=refused(errno.EHOSTUNREACH),
-                refused_by="route unreachable default metric 5",
+                refused_by=Refusal(
+                    "route",
+                    "unreachable default metric 5",
+                    "EHOSTUNREACH",
+                    serves="all",
+                    without="no other route covers it",
+                ),
             ),
-            "ip route del unreachable default metric 5",
+            "Find out who wrote the route unreachable default metric 5, and for what: it is for "
+            "all, so that others would lose it too. Have 169.254.1.1 or the pods left out there. "
+            "Without it no other route covers it.",
         ),
         (
-            replace(HEALTHY, route=refused(errno.EACCES), refused_by="rule prohibit pref 5"),
-            "ip rule del prohibit pref 5",
+            replace(
+                HEALTHY,
+                route=refused(errno.EINVAL),
+                refused_by=Refusal("route", "169.254.1.1/32 nhid 5", "EINVAL"),
+            ),
+            "ip route del 169.254.1.1/32 nhid 5",
+        ),
+        (
+            replace(
+                HEALTHY,
+                route=refused(errno.EACCES),
+                sender_others=(),
+                refused_by=Refusal("rule", "from 192.168.156.177/32 prohibit pref 5", "EACCES"),
+            ),
+            "ip rule del from 192.168.156.177/32 prohibit pref 5",
         ),
         (
             replace(HEALTHY, route=refused(errno.EACCES)),
@@ -88,7 +119,10 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
             {"link": "no carrier"},
             {"carrier": False},
             "The other end of calic577831ffc7 is down: in the pod's network namespace, "
-            "ip link set dev eth0 up.",
+            "ip link set dev eth0 up.\n"
+            "If it was set down there, its routes went too, and come back by hand or with a new "
+            "pod: in the same place, ip route add 169.254.1.1 dev eth0 scope link, and after it "
+            "ip route add default via 169.254.1.1 dev eth0.",
         ),
         (
             "dropped_before_arp",
@@ -127,8 +161,11 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
         (
             "dropped_before_arp",
             {"dropped": "request", "drop_reason": "NETFILTER_DROP"},
-            {"ingress": ("tc filter bpf pref 100", "nft netdev t c")},
-            "nft insert rule netdev t c 'iifname \"calic577831ffc7\" ether type arp accept'",
+            {
+                "ingress": ("tc filter bpf pref 100", "nft netdev t c"),
+                "droppings": (Dropping("nft netdev t c", 7, others=False, without=True),),
+            },
+            "nft delete rule netdev t c handle 7",
         ),
         ("arp_disabled", {}, {}, "ip link set dev calic577831ffc7 arp on"),
         (
@@ -148,21 +185,42 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
         (
             "filtered_in",
             {"dropped": "request", "dropped_in": "arp_rcv"},
-            {"arp_input": ("nft arp t input", "arptables INPUT")},
-            "nft insert rule arp t input 'iifname \"calic577831ffc7\" accept'\n"
+            {
+                "arp_input": ("nft arp t input", "arptables INPUT"),
+                "droppings": (
+                    Dropping("nft arp t input", others=False),
+                    Dropping("arptables INPUT", others=False),
+                ),
+            },
+            "nft add rule arp t input 'iifname \"calic577831ffc7\" arp operation request accept'\n"
             "arptables -I INPUT -i calic577831ffc7 -j ACCEPT",
         ),
         (
             "filtered_in",
             {},
-            {"arp_input": ("nft arp a b", "nft arp c d"), "arp_input_drops": "nft arp c d"},
-            "nft insert rule arp c d 'iifname \"calic577831ffc7\" accept'",
+            {
+                "arp_input": ("nft arp a b", "nft arp c d"),
+                "arp_input_drops": "nft arp c d",
+                "droppings": (Dropping("nft arp c d", 3, others=True, without=True),),
+            },
+            "The rule with handle 3 of nft arp c d drops other interfaces' ARP too: find out who "
+            "wrote it, and have ARP of calic577831ffc7 accepted there.\n"
+            "See what nft -a list chain arp c d tells.",
+        ),
+        (
+            "filtered_in",
+            {},
+            {"arp_input": ("nft arp a b",)},
+            "Find out which rule of netfilter it is that drops ARP of calic577831ffc7 (nft arp a "
+            "b), and whose: it may be right for what the pod sends.\n"
+            "See what nft -a list chain arp a b tells.",
         ),
         (
             "filtered_in",
             {},
             {},
-            "Find the rule of netfilter that drops ARP of calic577831ffc7.\n"
+            "Find out which rule of netfilter it is that drops ARP of calic577831ffc7, and whose: "
+            "it may be right for what the pod sends.\n"
             "See what nft -a list ruleset tells.",
         ),
         (
@@ -175,15 +233,18 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
         (
             "local_address_ignored",
             {"given_route": "local"},
-            {"target_owner": "lo"},
-            "ip address del 169.254.1.1/32 dev lo",
+            {"target_owner": "lo", "arp_ignore_all": 1},
+            "The node has 169.254.1.1 on lo: leave it there. What refuses is "
+            "net.ipv4.conf.all.arp_ignore=1, which others may need: find out who wrote it, or "
+            "give the pods another gateway.\n"
+            "See what sysctl -a --pattern 'arp_(ignore|filter)' and ip route show table local "
+            "tell.",
         ),
         (
             "local_address_ignored",
             {"given_route": "local"},
-            {"arp_ignore_interface": 1, "arp_ignore_all": 2},
-            "sysctl -w net.ipv4.conf.calic577831ffc7.arp_ignore=0\n"
-            "sysctl -w net.ipv4.conf.all.arp_ignore=0",
+            {"arp_ignore_interface": 1, "target_owner": "calic577831ffc7"},
+            "sysctl -w net.ipv4.conf.calic577831ffc7.arp_ignore=0",
         ),
         (
             "local_address_ignored",
@@ -194,14 +255,21 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
         (
             "not_unicast_route",
             {},
-            {"route_from_node": replace(UNICAST, type="broadcast", table=255)},
-            "ip route del broadcast 169.254.1.1 dev eth0 table local",
+            {
+                "route_from_node": replace(UNICAST, type="broadcast", table=255),
+                "refused_by": Refusal(
+                    "route", "broadcast 169.254.1.1/32 dev eth0 proto kernel", keeper="kernel"
+                ),
+            },
+            "An address on eth0 has 169.254.1.1 for its broadcast address: correct its prefix "
+            "length or broadcast address.\n"
+            "See what ip address show dev eth0 and ip route show table local tell.",
         ),
         (
             "not_unicast_route",
             {},
-            {"refused_by": "route multicast 169.254.0.0/16 dev eth0"},
-            "ip route del multicast 169.254.0.0/16 dev eth0",
+            {"refused_by": Refusal("route", "multicast 169.254.1.1/32 dev eth0")},
+            "ip route del multicast 169.254.1.1/32 dev eth0",
         ),
         (
             "not_unicast_route",
@@ -223,7 +291,7 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
             {},
             {
                 "sender_route": refused(errno.EINVAL),
-                "sender_refused_by": "route blackhole 192.168.156.177/32",
+                "sender_refused_by": Refusal("route", "blackhole 192.168.156.177/32", table=254),
             },
             REPLACE,
         ),
@@ -232,15 +300,31 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
             {},
             {
                 "sender_route": refused(errno.EINVAL),
-                "sender_refused_by": "route blackhole 192.168.0.0/16 table 7",
+                "sender_refused_by": Refusal("route", "blackhole 192.168.0.0/16 table 7", table=7),
             },
             f"{REPLACE} table 7",
         ),
         (
             "source_rejected",
             {},
-            {"sender_route": refused(errno.EACCES), "sender_refused_by": "rule prohibit pref 5"},
-            "ip rule del prohibit pref 5",
+            {
+                "sender_route": refused(errno.EINVAL),
+                "sender_refused_by": Refusal(
+                    "route", "blackhole 192.168.156.177/32 proto bird", keeper="bird", table=254
+                ),
+            },
+            "The route blackhole 192.168.156.177/32 proto bird, from bird (proto), stands for the "
+            "pod's /32: correct what wrote it, and have Felix write the /32 again (restart "
+            "calico-node).",
+        ),
+        (
+            "source_rejected",
+            {},
+            {
+                "sender_route": refused(errno.EACCES),
+                "sender_refused_by": Refusal("rule", "from all to POD_IP prohibit pref 5"),
+            },
+            "ip rule del from all to POD_IP prohibit pref 5",
         ),
         (
             "source_rejected",
@@ -273,7 +357,7 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
         (
             "route_same_interface",
             {},
-            {"route": TO_POD, "refused_by": "route default dev calic577831ffc7"},
+            {"route": TO_POD, "refused_by": Refusal("route", "default dev calic577831ffc7")},
             "Delete the default route through calic577831ffc7 once another one is there: without"
             " one, no pod of the node is answered.",
         ),
@@ -295,19 +379,33 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
         (
             "filtered_out",
             {"dropped": "reply", "dropped_in": "arp_xmit"},
-            {"arp_output": ("nft arp t out",), "egress": ("nft netdev t c",)},
-            "nft insert rule arp t out 'oifname \"calic577831ffc7\" accept'",
+            {
+                "arp_output": ("nft arp t out",),
+                "egress": ("nft netdev t c",),
+                "droppings": (
+                    Dropping("nft arp t out", 2, others=False, without=True),
+                    Dropping("nft netdev t c", 3, others=False, without=True),
+                ),
+            },
+            "nft delete rule arp t out handle 2",
         ),
         (
             "filtered_out",
             {"dropped": "reply", "dropped_in": "__dev_queue_xmit"},
-            {"arp_output": ("nft arp t out",), "egress": ("nft netdev t c",)},
-            "nft insert rule netdev t c 'oifname \"calic577831ffc7\" ether type arp accept'",
+            {
+                "arp_output": ("nft arp t out",),
+                "egress": ("nft netdev t c",),
+                "droppings": (Dropping("nft netdev t c", others=False),),
+            },
+            "nft add rule netdev t c 'oifname \"calic577831ffc7\" arp operation reply accept'",
         ),
         (
             "filtered_out",
             {"dropped": "reply", "dropped_in": "arp_xmit"},
-            {"arp_output": ("nft arp calico-arp out", "arptables OUTPUT")},
+            {
+                "arp_output": ("nft arp calico-arp out", "arptables OUTPUT"),
+                "droppings": (Dropping("arptables OUTPUT", others=False),),
+            },
             "arptables -I OUTPUT -o calic577831ffc7 -j ACCEPT",
         ),
         (
@@ -317,7 +415,7 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
             "The limit in the queue of bwcali0, through which what calic577831ffc7's pod sends is "
             "led, is used up: raise it where it is written, the pod's annotations, or find what "
             "sends so much. Leave queue and filter as they are.\nSee what tc -s filter show dev "
-            "calic577831ffc7 ingress and tc -s qdisc show tells.",
+            "calic577831ffc7 ingress and tc -s qdisc show tell.",
         ),
         (
             "rate_limited",
@@ -362,7 +460,7 @@ REPLACE = "ip route replace 192.168.156.177/32 dev calic577831ffc7 scope link"
             "Find out whose the tc program at egress is that drops ARP (tcx prog 17), and correct "
             "it there: let ARP pass.\n"
             "See what tc -s filter show dev calic577831ffc7 egress and bpftool net show dev "
-            "calic577831ffc7 tells.",
+            "calic577831ffc7 tell.",
         ),
     ],
 )
@@ -370,7 +468,7 @@ def test_the_mend(
     name: str, evidence: dict[str, Any], changes: dict[str, Any], remedy: str
 ) -> None:
     (cause,) = [cause for cause in CAUSES if cause.name == name]
-    assert cause.remedy(replace(WHOLE, **changes), Seen.of(evidence)) == remedy
+    assert cause.remedy(replace(WHOLE, **changes), Seen.of(evidence)).text == remedy
 
 
 @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.name)
@@ -381,7 +479,7 @@ def test_there_is_always_one_and_each_line_is_a_command_or_a_sentence(
     cause: Any, look: Look
 ) -> None:
     elsewhere = replace(look, interface="a;b", netns_path="/run/netns/n")
-    for line in cause.remedy(elsewhere, Seen()).split("\n"):
+    for line in cause.remedy(elsewhere, Seen()).text.split("\n"):
         if line.endswith("."):
             continue
         assert line.startswith("nsenter --net=/run/netns/n ")
@@ -394,20 +492,67 @@ def test_there_is_always_one_and_each_line_is_a_command_or_a_sentence(
 def test_calicos_own_program_is_not_removed(word: str) -> None:
     look = replace(WHOLE, ingress=(f"{word} filter bpf pref 1 cali_entrypoint",))
     (cause,) = [cause for cause in CAUSES if cause.name == "dropped_before_arp"]
-    assert " del " not in cause.remedy(look, Seen(dropped="request"))
+    assert " del " not in cause.remedy(look, Seen(dropped="request")).text
+
+
+@pytest.mark.parametrize("text", ["", "ip link set dev cali1 up", "Leave it"])
+def test_advice_is_whole_sentences(text: str) -> None:
+    with pytest.raises(ValueError, match="sentences"):
+        advise("Leave it.", text)
+
+
+def test_no_cause_makes_a_command_past_the_check() -> None:
+    """Only where it is asked what others would lose."""
+    for path in Path(remedy.__file__).parent.glob("*.py"):
+        calls = [
+            node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
+        ]
+        made = [call for call in calls if getattr(call.func, "id", "") == "Remedy"]
+        assert not made or path.name == "remedy.py", path
+
+
+BOTH = {"out_interface": "docker0", "out_ifindex": 5}
 
 
 @pytest.mark.parametrize(
-    ("text", "kind"),
+    ("changes", "touched", "advice"),
     [
-        ("ip link set dev cali1 up", "command"),
-        ("sysctl -w a=1\nsysctl -w b=1", "command"),
-        ("Leave it.", "advice"),
-        ("", "advice"),
+        ({}, Refusal("route", "blackhole 169.254.1.1/32"), None),
+        ({}, Refusal("route", "default proto bird", keeper="bird"), "it is from bird (proto)"),
+        ({}, Refusal("rule", "from 10.0.0.0/8", serves="all of 10.0.0.0/8"), "all of 10.0.0.0/8"),
+        ({}, Refusal("route", "x", without="no other route covers it"), "no other route covers"),
+        # A rule for the sender, which is not the pod's own address.
+        ({"sender_others": ("it is another's",)}, Refusal("rule", "from X"), "it is another's"),
+        ({"sender_others": None}, Refusal("rule", "from X"), "could not be read"),
+        ({}, Dropping("nft arp t c", 7, others=False, without=True), None),
+        ({}, Dropping("nft arp t c", 7, others=False, without=False), "and another one after it"),
+        ({}, Dropping("nft arp t c", 7, others=True, without=True), "handle 7 of nft arp t c"),
+        ({}, Dropping("nft arp t c", others=True), "The policy of nft arp t c drops other"),
+        ({}, Dropping("arptables INPUT", others=True), "arptables -L -n"),
+        ({}, SendersRoute(), None),
+        (
+            {
+                "sender_route": replace(LOCAL, type="broadcast", **BOTH),
+                "sender_others": ("it is the broadcast address of 198.18.7.1/24 on docker0",),
+            },
+            SendersRoute(),
+            "is the broadcast address of a network that the node has on docker0 (it is the",
+        ),
+        ({}, Queue(frozenset({"pfifo"})), None),
+        ({}, Queue(frozenset({"netem"})), "Find out whose the queue"),
+        ({}, Queue(frozenset()), "Find out whose the queue"),
+        ({}, OwnLink(), None),
+        ({"astray": True}, OwnLink(), "mended in network namespace 4026531833"),
     ],
 )
-def test_a_command_is_what_can_be_pasted_as_it_is(text: str, kind: str) -> None:
-    assert Remedy.of(text) == Remedy(kind, text)  # type: ignore[arg-type]
+def test_what_others_would_lose(
+    changes: dict[str, Any], touched: remedy.Touched, advice: str | None
+) -> None:
+    said = propose(replace(WHOLE, **changes), Change("true", touched))
+    if advice is None:
+        assert said == Remedy("command", "true")
+    else:
+        assert said.kind == "advice" and advice in said.text
 
 
 @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.name)
@@ -415,7 +560,6 @@ def test_advice_has_no_line_to_paste(cause: Cause) -> None:
     """Sentences alone, or commands alone."""
     for _, lines in page.mends(cause):
         assert len({line.endswith(".") for line in lines}) == 1
-        assert Remedy.of("\n".join(lines)).kind == ("advice" if lines[0][-1] == "." else "command")
 
 
 def test_the_finding_tells_which_it_is() -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import socket
 import struct
+from dataclasses import replace
 from ipaddress import IPv4Network
 
 import pytest
 
-from tracer.node import arptables, link, listeners, nftables, refusals, routes, traffic_control
+from tracer.node import arptables, link, listeners, nftables, routes, rules, traffic_control
 from tracer.node.listeners import ArpSocket
-from tracer.node.refusals import Rule
-from tracer.node.routes import Route
+from tracer.node.routes import Hop, Route
+from tracer.node.rules import Rule
 
 CALI = "calice0906292e2"
 
@@ -183,32 +184,72 @@ def test_link_cut_short() -> None:
 
 
 def test_rules() -> None:
-    everything = IPv4Network("0.0.0.0/0")
-    assert [refusals.parse_rule(body) for body in RULES] == [
-        Rule(1, 0, everything, everything, None, True),
-        Rule(8, 5, IPv4Network("192.168.0.0/16"), IPv4Network("169.254.0.0/16"), CALI, True),
-        Rule(7, 11, everything, everything, None, False),  # by a mark: not understood
-        Rule(1, 32766, everything, everything, None, True),
-        Rule(1, 32767, everything, everything, None, True),
+    assert [rules.parse(body) for body in RULES] == [
+        Rule(1, 0, table=255, protocol=2),
+        Rule(
+            8,
+            5,
+            source=IPv4Network("192.168.0.0/16"),
+            destination=IPv4Network("169.254.0.0/16"),
+            interface=CALI,
+        ),
+        Rule(7, 11, mark=7, mask=0xFFFFFFFF),
+        Rule(1, 32766, table=254, protocol=2),
+        Rule(1, 32767, table=253, protocol=2),
     ]
 
 
 @pytest.mark.parametrize(
-    ("target", "sender", "interface", "covered"),
+    ("target", "sender", "interface", "met"),
     [
         ("169.254.1.1", "192.168.156.1", CALI, True),
         ("169.253.1.1", "192.168.156.1", CALI, False),
         ("169.254.1.1", "192.169.156.1", CALI, False),
         ("169.254.1.1", "192.168.156.1", "cali7", False),
-        ("169.254.1.1", "", CALI, False),  # not known whose
+        ("169.254.1.1", "", CALI, False),  # the node's own question
     ],
 )
-def test_whom_a_rule_covers(target: str, sender: str, interface: str, covered: bool) -> None:
-    assert refusals.parse_rule(RULES[1]).covers(target, sender, interface) is covered
+def test_whom_a_rule_is_for(target: str, sender: str, interface: str, met: bool) -> None:
+    rule = rules.parse(RULES[1])
+    assert rule.met(target, sender, interface) is met
+    assert replace(rule, inverted=True).met(target, sender, interface) is not met
+    assert replace(rule, never=True).met(target, sender, interface) is False
+    assert replace(rule, understood=False).met(target, sender, interface) is None
 
 
-def test_a_rule_that_is_not_understood_covers_nobody() -> None:
-    assert not refusals.parse_rule(RULES[2]).covers("169.254.1.1", "192.168.156.1", CALI)
+def test_a_request_has_no_mark() -> None:
+    rule = rules.parse(RULES[2])
+    assert rule.met("169.254.1.1", "192.168.156.1", CALI) is False
+    assert replace(rule, inverted=True).met("169.254.1.1", "192.168.156.1", CALI) is True
+    assert replace(rule, mark=0).met("169.254.1.1", "192.168.156.1", CALI) is True
+
+
+@pytest.mark.parametrize(
+    ("rule", "name"),
+    [
+        (
+            rules.parse(RULES[1]),
+            f"from 192.168.0.0/16 to 169.254.0.0/16 iif {CALI} prohibit pref 5",
+        ),
+        (rules.parse(RULES[2]), "from all fwmark 0x7/0xffffffff unreachable pref 11"),
+        (rules.parse(RULES[3]), "from all lookup main pref 32766"),
+        (
+            Rule(1, 99, table=77, mark=1, mask=1, inverted=True, suppress=0),
+            "not from all fwmark 0x1/0x1 lookup 77 suppress_prefixlength 0 pref 99",
+        ),
+        (Rule(2, 7, goto=100, interface="a b"), "from all iif 'a b' goto 100 pref 7"),
+    ],
+)
+def test_a_rules_name_is_what_ip_rule_del_takes(rule: Rule, name: str) -> None:
+    assert rule.name == name
+
+
+def test_whom_alone_a_rule_is_for() -> None:
+    assert Rule(6, 1, source=IPv4Network("10.0.0.1/32")).alone_for("10.0.0.1", CALI)
+    assert Rule(6, 1, interface=CALI).alone_for("10.0.0.1", CALI)
+    assert not Rule(6, 1, source=IPv4Network("10.0.0.0/31")).alone_for("10.0.0.1", CALI)
+    assert not Rule(6, 1, interface=CALI, inverted=True).alone_for("10.0.0.1", CALI)
+    assert not Rule(6, 1).alone_for("10.0.0.1", CALI)
 
 
 def test_route_answer() -> None:
@@ -234,7 +275,23 @@ def test_route_answer() -> None:
 def test_a_routes_name_is_what_ip_route_del_takes(
     kind: str, network: str, table: int, metric: int, name: str
 ) -> None:
-    assert Route(kind, IPv4Network(network), 0, table, metric).name == name
+    assert Route(kind, IPv4Network(network), table, metric).name == name
+
+
+def test_a_routes_name_has_its_next_hops_and_who_wrote_it() -> None:
+    target = IPv4Network("169.254.1.1/32")
+    # An interface that is gone has no name but its number.
+    hops = (Hop(1 << 30, "192.0.2.1"), Hop(2 << 29 | 1))
+    one = Route("unicast", target, 254, hops=hops[:1], protocol=12)
+    assert (one.name, one.keeper) == (
+        "169.254.1.1/32 via 192.0.2.1 dev 1073741824 proto bird",
+        "bird",
+    )
+    several = Route("unicast", target, 254, hops=hops, protocol=4)
+    assert several.keeper is None and several.ifindex == 0
+    assert several.name.startswith("169.254.1.1/32 nexthop via 192.0.2.1 dev 1073741824 nexthop ")
+    # The table's own kind of what a next-hop object refuses is unicast.
+    assert Route("blackhole", target, 254, nexthop=5).name == "169.254.1.1/32 nhid 5"
 
 
 def test_nft_chains() -> None:
@@ -261,10 +318,10 @@ def test_a_device_of_a_chain_may_be_a_prefix() -> None:
     assert chain.on(CALI) and not chain.on("eth0")
 
 
-def drops(chain: bytes, interface: str, *rules: bytes) -> bool | None:
+def drops(chain: bytes, interface: str, *of_family: bytes) -> bool | None:
     parsed = nftables.parse_chain(chain)
     assert parsed is not None
-    return nftables.drops(parsed, tuple(map(nftables.parse_rule, rules)), interface)
+    return nftables.verdict(parsed, tuple(map(nftables.parse_rule, of_family)), interface)[0]
 
 
 def test_what_an_nft_chain_certainly_drops() -> None:
@@ -280,6 +337,13 @@ def test_what_an_nft_chain_certainly_drops() -> None:
     assert drops(CHAIN_OUTPUT, CALI, RULE_SENDER) is None
     assert drops(CHAIN_INPUT, "eth0", RULE_OTHERS, RULE_SENDER) is False
     assert drops(CHAIN_OF_ONE_DEVICE, CALI, RULE_NETDEV) is True
+
+
+def test_the_rule_that_decides_has_a_handle() -> None:
+    chain, rule = nftables.parse_chain(CHAIN_INPUT), nftables.parse_rule(RULE_REQUEST)
+    assert chain is not None and rule.handle
+    assert nftables.verdict(chain, (rule,), CALI) == (True, rule.handle)
+    assert nftables.verdict(chain, (), CALI) == (True, None)
 
 
 def test_rules_of_other_chains_do_not_count() -> None:

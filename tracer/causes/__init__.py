@@ -28,7 +28,6 @@ from tracer.causes import (
     unknown,
 )
 from tracer.causes.cause import INFERRED, OBSERVED, Cause, Finding
-from tracer.causes.remedy import Remedy
 from tracer.causes.seen import Seen
 from tracer.events import Evidence
 from tracer.node.look import Look
@@ -127,7 +126,7 @@ def _finding(
     found = {**look.evidence(), **evidence, "because": because}
     if also:
         found["also"] = also
-    mend = Remedy.of(cause.remedy(look, seen))
+    mend = cause.remedy(look, seen)
     configured = cause.holds(look) is not None
     return Finding(cause.name, confidence, mend.text, found, mend.kind, configured)
 

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from tracer.causes.cause import Cause, command, device
+from tracer.causes.cause import Cause
+from tracer.causes.remedy import Remedy, link, propose
 from tracer.causes.seen import Seen
 from tracer.node.look import Look
 
@@ -18,8 +19,8 @@ def _holds(look: Look) -> str | None:
     return f"{look.interface} has IFF_NOARP" if look.noarp else None
 
 
-def _remedy(look: Look, seen: Seen) -> str:
-    return command(look, f"ip link set dev {device(look)} arp on")
+def _remedy(look: Look, seen: Seen) -> Remedy:
+    return propose(look, link(look, "arp on"))
 
 
 CAUSE = Cause(

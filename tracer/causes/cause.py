@@ -6,11 +6,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tracer.causes.seen import Seen
 from tracer.events import Evidence
 from tracer.node.look import Look
+from tracer.node.peer import Peer
+
+if TYPE_CHECKING:
+    from tracer.causes.remedy import Remedy  # it needs this file
 
 OBSERVED = "observed"
 INFERRED = "inferred"
@@ -34,7 +38,7 @@ class Cause:
     ``observed`` gives one sentence, what in the request's own evidence establishes the
     cause (the look only adds names, and settles what the evidence leaves open), or None.
     ``holds`` gives one, what in the node's configuration does, or None. Neither guesses.
-    ``remedy`` is a command to paste, or a sentence; only asked when the cause was
+    ``remedy`` is a command to paste, or advice; only asked when the cause was
     established. ``lasting`` tells what usually did it, and so where the mend must go to
     stay. ``recognised`` tells people how arpwhy knows. ``shown_by`` are the faults of the
     lab (tests/lab/faults) that bring it about: tests/kernel/test_causes.py runs each.
@@ -49,7 +53,7 @@ class Cause:
     means: str
     observed: Callable[[Seen, Look], str | None]
     holds: Callable[[Look], str | None]
-    remedy: Callable[[Look, Seen], str]
+    remedy: Callable[[Look, Seen], Remedy]
     recognised: str
     lasting: str
     field_reports: tuple[str, ...]
@@ -77,6 +81,13 @@ class Finding:
 def device(look: Look) -> str:
     """The interface's name as a shell takes it; it may come from inside a container."""
     return shlex.quote(look.interface)
+
+
+def in_pod(peer: Peer, line: str) -> str:
+    """``line`` as it is to be pasted to be run at the other end of the link."""
+    if peer.netns_path is None:
+        return line
+    return f"nsenter --net={shlex.quote(peer.netns_path)} {line}"
 
 
 def command(look: Look, line: str) -> str:

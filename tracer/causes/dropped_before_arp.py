@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from tracer.causes import hooks
-from tracer.causes.cause import Cause, Sample, command, device
+from tracer.causes.cause import Cause, Sample
+from tracer.causes.remedy import Remedy, advise, link, propose
 from tracer.causes.seen import Seen
 from tracer.node.look import Look
 
@@ -52,16 +53,15 @@ def _holds(look: Look) -> str | None:
     return None
 
 
-def _remedy(look: Look, seen: Seen) -> str:
-    link = seen.link or ""
-    if look.master_kind in _TAKES_ALL or link.split(" ")[0] in _TAKES_ALL:
-        return command(look, f"ip link set dev {device(look)} nomaster")
-    if link == "native XDP" or (look.xdp == "native" and seen.dropped_in in _BEFORE_THE_STACK):
-        return command(look, f"ip link set dev {device(look)} xdp off")
+def _remedy(look: Look, seen: Seen) -> Remedy:
+    if look.master_kind in _TAKES_ALL or (seen.link or "").split(" ")[0] in _TAKES_ALL:
+        return propose(look, link(look, "nomaster"))
+    if seen.link == "native XDP" or (look.xdp == "native" and seen.dropped_in in _BEFORE_THE_STACK):
+        return propose(look, link(look, "xdp off"))
     if _XDP in (seen.dropped_in, seen.taken_in, seen.drop_function) or seen.drop_reason == "XDP":
-        return command(look, f"ip link set dev {device(look)} xdpgeneric off")
+        return propose(look, link(look, "xdpgeneric off"))
     if seen.drop_reason == "CPU_BACKLOG" or seen.drop_function == "enqueue_to_backlog":
-        return (
+        return advise(
             "A CPU's backlog of received packets is full: find what floods the node, or raise "
             "net.core.netdev_max_backlog."
         )

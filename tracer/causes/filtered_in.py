@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from tracer.causes import hooks
 from tracer.causes.cause import Cause, Sample
+from tracer.causes.remedy import Remedy
 from tracer.causes.seen import Seen
 from tracer.node.look import Look
 
@@ -29,7 +30,7 @@ def _holds(look: Look) -> str | None:
     return f"{look.arp_input_drops} drops every ARP packet that comes in"
 
 
-def _remedy(look: Look, seen: Seen) -> str:
+def _remedy(look: Look, seen: Seen) -> Remedy:
     names = (look.arp_input_drops,) if look.arp_input_drops else look.arp_input
     return hooks.netfilter(look, names, "in")
 

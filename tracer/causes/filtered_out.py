@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from tracer.causes import hooks
 from tracer.causes.cause import Cause, Sample
+from tracer.causes.remedy import Remedy
 from tracer.causes.seen import Seen
 from tracer.node.look import Look
 
@@ -28,7 +29,7 @@ def _holds(look: Look) -> str | None:
     return None  # Another chain that is there need not drop.
 
 
-def _remedy(look: Look, seen: Seen) -> str:
+def _remedy(look: Look, seen: Seen) -> Remedy:
     if seen.dropped_in == "__dev_queue_xmit":
         return hooks.netfilter(look, look.egress, "out")
     if seen.dropped_in == "arp_xmit":

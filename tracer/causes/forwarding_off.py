@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from tracer.causes.cause import Cause, Sample, command
+from tracer.causes.cause import Cause, Sample
+from tracer.causes.remedy import Change, NodeForwarding, Remedy, propose, setting
 from tracer.causes.seen import Seen
-from tracer.node import sysctl
 from tracer.node.look import Look
 
 _OTHERWISE_FAILED = frozenset({"EACCES", "EINVAL", "ENETUNREACH"})
@@ -35,11 +35,11 @@ def _holds(look: Look) -> str | None:
     return f"net.ipv4.conf.{look.interface}.forwarding is 0"
 
 
-def _remedy(look: Look, seen: Seen) -> str:
+def _remedy(look: Look, seen: Seen) -> Remedy:
     if look.ip_forward == 0:
         # Writing it writes every interface's (net/ipv4/devinet.c, inet_forward_change).
-        return command(look, "sysctl -w net.ipv4.ip_forward=1")
-    return command(look, f"sysctl -w {sysctl.setting(look.interface, 'forwarding', 1)}")
+        return propose(look, Change("sysctl -w net.ipv4.ip_forward=1", NodeForwarding()))
+    return propose(look, setting(look, "forwarding", 1))
 
 
 CAUSE = Cause(

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
-from tracer.causes.cause import Cause, Sample, command, device
+import shlex
+
+from tracer.causes.cause import Cause, Sample, in_pod
+from tracer.causes.remedy import Remedy, advise, link, propose, see
 from tracer.causes.seen import Seen
 from tracer.node.look import Look
+from tracer.node.peer import Peer
 
 # Who frees what waited for a device that went down: net/core/neighbour.c (the proxy queue),
 # net/core/dev.c (the backlog).
@@ -35,15 +39,48 @@ def _holds(look: Look) -> str | None:
     return None
 
 
-def _remedy(look: Look, seen: Seen) -> str:
+def _remedy(look: Look, seen: Seen) -> Remedy:
     if look.up is False or (look.up is None and seen.link == "down"):
-        return command(look, f"ip link set dev {device(look)} up")
+        return propose(look, link(look, "up"))
     if look.carrier is False or seen.link == "no carrier":
-        return (
-            f"The other end of {look.interface} is down: in the pod's network namespace, "
-            "ip link set dev eth0 up."
+        return _other_end(look)
+    return advise("Nothing is to be mended if the link is up again: the pod asks once more.")
+
+
+def _other_end(look: Look) -> Remedy:
+    """An interface that is set down loses its routes (net/ipv4/fib_frontend.c, fib_disable_ip)
+    but not its address, and nobody writes them again: the CNI plugin has done its part.
+    """
+    peer = look.peer
+    if not isinstance(peer, Peer):
+        name, where = "eth0", "in the pod's network namespace, "
+        told = f"The other end of {look.interface} is down: {where}ip link set dev eth0 up."
+        routes = _routes(look.target_ip, name)
+        again = f"in the same place, {routes[0]}, and after it {routes[1]}"
+    elif peer.up:
+        return advise(
+            f"The other end of {look.interface}, {peer.name}, is up, and there is no carrier.",
+            see(in_pod(peer, f"ip -d link show dev {shlex.quote(peer.name)}")),
         )
-    return "Nothing is to be mended if the link is up again: the pod asks once more."
+    else:
+        name = shlex.quote(peer.name)
+        up = in_pod(peer, f"ip link set dev {name} up")
+        told = f"The other end of {look.interface}, {peer.name}, was set down in the pod: {up}."
+        routes = [in_pod(peer, route) for route in _routes(look.target_ip, name)]
+        again = f"{routes[0]}, and after it {routes[1]}"
+    return advise(
+        told,
+        "If it was set down there, its routes went too, and come back by hand or with a new pod: "
+        f"{again}.",
+    )
+
+
+def _routes(target: str, name: str) -> list[str]:
+    """As Calico's CNI plugin writes them in the pod."""
+    return [
+        f"ip route add {target} dev {name} scope link",
+        f"ip route add default via {target} dev {name}",
+    ]
 
 
 CAUSE = Cause(

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import shlex
-
-from tracer.causes.cause import Cause, Sample, command
+from tracer.causes.cause import Cause, Sample
+from tracer.causes.remedy import Remedy, advise, propose, see_on_node, setting
 from tracer.causes.seen import Seen
 from tracer.causes.target_route import target_route
-from tracer.node import sysctl
 from tracer.node.look import Look
 
 
@@ -78,30 +76,39 @@ def _filtered(look: Look) -> str | None:
     return f"and arp_filter is on: the route to {look.sender_ip} {to}"
 
 
-def _remedy(look: Look, seen: Seen) -> str:
-    # On a device other than lo the node may live by the address, whatever its length.
-    if look.target_owner not in (None, "lo"):
-        return (
-            f"The node has {look.target_ip} on {look.target_owner}: leave it there. What refuses "
-            f"is arp_ignore or arp_filter of {look.interface} or of all, which others may need."
-        )
-    if look.target_owner is not None:
-        owner = shlex.quote(look.target_owner)
-        return command(look, f"ip address del {look.target_ip}/32 dev {owner}")
-    ignore, filter_ = _effective(seen)
-    names = []
-    if look.arp_ignore_interface or look.arp_ignore_all or ignore:
-        names.append(("arp_ignore", look.arp_ignore_all))
-    if look.arp_filter_interface or look.arp_filter_all or filter_:
-        names.append(("arp_filter", look.arp_filter_all))
-    lines = []
-    for name, of_all in names:
-        lines.append(f"sysctl -w {sysctl.setting(look.interface, name, 0)}")
-        if of_all:
-            lines.append(f"sysctl -w net.ipv4.conf.all.{name}=0")
-    if not lines:
-        return f"Take {look.target_ip} off the node (ip route show table local)."
-    return "\n".join(command(look, line) for line in lines)
+def _remedy(look: Look, seen: Seen) -> Remedy:
+    """The node may live by the address, wherever it is. Of the sysctls only the interface's own
+    are the pod's; all's serve whoever has them there, as strict ARP does kube-proxy.
+    """
+    on = f" on {look.target_owner}" if look.target_owner else ""
+    settings = (
+        (
+            "arp_ignore",
+            _larger(look.arp_ignore_interface, seen.arp_ignore),
+            _larger(look.arp_ignore_all, seen.arp_ignore_all),
+        ),
+        (
+            "arp_filter",
+            _larger(look.arp_filter_interface, seen.arp_filter),
+            _larger(look.arp_filter_all, seen.arp_filter_all),
+        ),
+    )
+    refusing = [each for each in settings if each[1] or each[2]]
+    if refusing and all(of_all == 0 for _, _, of_all in refusing):
+        return propose(look, *(setting(look, name, 0) for name, _, _ in refusing))
+    what = " and ".join(
+        f"net.ipv4.conf.all.{name}={of_all}" for name, _, of_all in refusing if of_all
+    )
+    return advise(
+        f"The node has {look.target_ip}{on}: leave it there. What refuses is "
+        f"{what or 'arp_ignore or arp_filter'}, which others may need: find out who wrote it, or "
+        "give the pods another gateway.",
+        see_on_node(look, "sysctl -a --pattern 'arp_(ignore|filter)'", "ip route show table local"),
+    )
+
+
+def _larger(*values: int | None) -> int | None:
+    return max((value for value in values if value is not None), default=None)
 
 
 CAUSE = Cause(
@@ -128,8 +135,17 @@ CAUSE = Cause(
     field_reports=("projectcalico/calico#7840",),
     shown_by=("target_local_arp_ignore", "target_local_arp_filter"),
     samples=(
-        Sample(when="the address is on OWNER", look={"target_owner": "OWNER"}),
-        Sample(when="otherwise, by arp_ignore", look={"arp_ignore_interface": 1}),
-        Sample(when="otherwise, by arp_filter", look={"arp_filter_interface": 1}),
+        Sample(
+            when="by arp_ignore of the interface",
+            look={"arp_ignore_interface": 1, "arp_ignore_all": 0},
+        ),
+        Sample(
+            when="by arp_filter of the interface",
+            look={"arp_filter_interface": 1, "arp_filter_all": 0},
+        ),
+        Sample(
+            when="by arp_ignore of all, and the address is on OWNER",
+            look={"target_owner": "OWNER", "arp_ignore_all": 1},
+        ),
     ),
 )

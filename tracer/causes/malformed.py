@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from tracer.causes.cause import Cause
+from tracer.causes.remedy import Remedy, advise
 from tracer.causes.seen import Seen
 from tracer.node.look import Look
 
@@ -23,9 +24,9 @@ def _holds(look: Look) -> str | None:
     return None  # No configuration of the node makes a header.
 
 
-def _remedy(look: Look, seen: Seen) -> str:
+def _remedy(look: Look, seen: Seen) -> Remedy:
     what = f" ({seen.header})" if seen.header else ""
-    return f"Correct what sends from the pod: the node takes Ethernet and IPv4 only{what}."
+    return advise(f"Correct what sends from the pod: the node takes Ethernet and IPv4 only{what}.")
 
 
 CAUSE = Cause(

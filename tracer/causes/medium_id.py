@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from tracer.causes.cause import Cause, command
+from tracer.causes.cause import Cause
+from tracer.causes.remedy import Remedy, propose, setting
 from tracer.causes.seen import Seen
 from tracer.causes.target_route import target_route
-from tracer.node import sysctl
 from tracer.node.look import Look
 
 
@@ -50,8 +50,8 @@ def _holds(look: Look) -> str | None:
     return _forbids(look, look.medium_id, look.medium_id_out)
 
 
-def _remedy(look: Look, seen: Seen) -> str:
-    return command(look, f"sysctl -w {sysctl.setting(look.interface, 'medium_id', 0)}")
+def _remedy(look: Look, seen: Seen) -> Remedy:
+    return propose(look, setting(look, "medium_id", 0))
 
 
 CAUSE = Cause(

@@ -7,8 +7,9 @@ import errno
 
 from tracer.causes.cause import Cause, Sample, command
 from tracer.causes.martian import martian_sender
+from tracer.causes.remedy import Remedy, advise, propose, removal
 from tracer.causes.seen import Seen
-from tracer.node.look import Look, RouteAnswer
+from tracer.node.look import Look, Refusal, Unserved
 
 # What a failed lookup of the target gives (net/ipv4/fib_semantics.c, fib_props;
 # net/ipv4/fib_rules.c, fib4_rule_action). With forwarding off ip_route_input_slow
@@ -29,8 +30,7 @@ def _observed(seen: Seen, look: Look) -> str | None:
     error = _seen_error(seen)
     if error is None:
         return None
-    why = _FAILED.get(error, _RULE)
-    return f"the route lookup for {look.target_ip} failed ({error}): {why}"
+    return f"the route lookup for {look.target_ip} failed ({error}): {_why(look, error)}"
 
 
 def _seen_error(seen: Seen) -> str | None:
@@ -45,44 +45,104 @@ def _seen_error(seen: Seen) -> str | None:
     return "EAGAIN" if seen.target_table == _LOCAL_TABLE else "ENETUNREACH"
 
 
-def _failed(look: Look) -> RouteAnswer | None:
-    """The answer that tells why the target has no route."""
-    route, alone = look.route, look.route_from_node
-    if route is None or route.ok or route.error not in _FAILED:
+def _failed(look: Look) -> str | None:
+    """The error of the target's own lookup, if that is what failed."""
+    route, alone, refused = look.route, look.route_from_node, look.refused_by
+    if route is None or route.ok or route.error not in _FAILED or martian_sender(look):
         return None
+    if refused is not None and refused.error is not None:
+        return refused.error
     if route.errno == errno.EHOSTUNREACH and not look.forwarding:
         # All that fails gives this now, forwarding itself too.
-        refused = look.forwarding == 0 and alone is not None and not alone.ok
-        return alone if refused and alone is not None and alone.error in _FAILED else None
+        refused_alone = look.forwarding == 0 and alone is not None and not alone.ok
+        return alone.error if alone is not None and refused_alone else None
     # EINVAL: also what a sender that fails source validation gives, or a martian target.
     # Without a sender only the target is looked up.
-    blackhole = alone is not None and alone.errno == errno.EINVAL and not martian_sender(look)
-    return route if route.errno != errno.EINVAL or blackhole else None
+    blackhole = alone is not None and alone.errno == errno.EINVAL
+    return route.error if route.errno != errno.EINVAL or blackhole else None
 
 
 def _holds(look: Look) -> str | None:
-    answer = _failed(look)
-    if answer is None or answer.error is None:
+    error = _failed(look)
+    if error not in _FAILED:
         return None
-    error = answer.error
-    return f"the route lookup for {look.target_ip} fails ({error}): {_FAILED[error]}"
+    return f"the route lookup for {look.target_ip} fails ({error}): {_why(look, error)}"
 
 
-def _remedy(look: Look, seen: Seen) -> str:
+def _why(look: Look, error: str) -> str:
+    if look.refused_by is not None and look.refused_by.error == error:
+        passes = "leaves it to others" if error == "ENETUNREACH" else "refuses it"
+        by = look.refused_by
+        return f"the {by} {passes if by.kind == 'route' else 'refuses it'}"
+    if look.unserved is not None and error == "ENETUNREACH":
+        return _there_but(look.unserved)
+    return _FAILED.get(error, _RULE)
+
+
+def _there_but(unserved: Unserved) -> str:
+    match unserved.why:
+        case "down":
+            return f"no route covers it; {unserved.what} is down, and its routes went with it"
+        case "no rule":
+            why = f"no rule leads to table {unserved.by}"
+        case "suppressed":
+            why = f"the rule {unserved.by} passes over it"
+        case "no carrier":
+            why = "its link has no carrier, and ignore_routes_with_linkdown is on"
+        case _:
+            why = "it is dead: its link is down"
+    return f"the route {unserved.what} is there, but {why}"
+
+
+def _remedy(look: Look, seen: Seen) -> Remedy:
     if look.refused_by is not None:
-        kind, rest = look.refused_by.split(" ", 1)
-        return command(look, f"ip {kind} del {rest}")
-    answer = _failed(look)
-    error = answer.error if answer is not None else _seen_error(seen)
-    if error == "ENETUNREACH":
-        return (
+        if look.unserved is None or look.refused_by.without is None:
+            return propose(look, removal(look.refused_by))
+        # To delete it alone would not help.
+        return advise(
+            f"The {look.refused_by} stands in the way, and behind it is this: "
+            f"{_there_but(look.unserved)}.",
+            _to_serve(look, look.unserved),
+        )
+    if look.unserved is not None:
+        return advise(
+            f"{_capital(_there_but(look.unserved))}.",
+            _to_serve(look, look.unserved),
+        )
+    if (_failed(look) or _seen_error(seen)) == "ENETUNREACH":
+        return advise(
             "No default route serves it: see ip route show default, and whether its uplink is up."
             " If the node has none, add it by the node's router."
         )
-    return (
+    return advise(
         f"Remove the route or rule that refuses {look.target_ip} "
         f"(ip route show table all; ip rule), or add a route that covers it."
     )
+
+
+def _to_serve(look: Look, unserved: Unserved) -> str:
+    match unserved.why:
+        case "down" | "dead" | "no carrier":
+            name = unserved.what.split()[0] if unserved.why == "down" else "that link"
+            return (
+                f"Bring {name} up again (cable, switch, bond, network manager): pods are answered "
+                f"once a route to {look.target_ip} leads somewhere. Its routes come back with what "
+                "wrote them."
+            )
+        case "suppressed":
+            return (
+                "Find out who wrote that rule, a VPN for one, and why nothing follows it: the "
+                "kernel's own, from all lookup main with preference 32766, leads to that route."
+            )
+        case _:
+            return (
+                "If nobody took that rule away for a purpose, as VPN set-ups do, add it again: the "
+                f"kernel's own is {command(look, 'ip rule add from all lookup main pref 32766')}."
+            )
+
+
+def _capital(sentence: str) -> str:
+    return sentence[0].upper() + sentence[1:]
 
 
 CAUSE = Cause(
@@ -128,7 +188,31 @@ CAUSE = Cause(
     ),
     samples=(
         Sample(when="nothing covers it", seen={"given_error": "ENETUNREACH"}),
-        Sample(when="a route refuses it", look={"refused_by": "route unreachable default"}),
-        Sample(when="a rule refuses it", look={"refused_by": "rule prohibit pref PREF"}),
+        Sample(
+            when="a route for it alone refuses it",
+            look={"refused_by": Refusal("route", "blackhole 169.254.1.1/32", "EINVAL")},
+        ),
+        Sample(
+            when="a rule for this pod alone refuses it",
+            look={
+                "sender_others": (),
+                "refused_by": Refusal("rule", "from POD_IP prohibit pref PREF", "EACCES"),
+            },
+        ),
+        Sample(
+            when="a rule for others too refuses it",
+            look={
+                "refused_by": Refusal(
+                    "rule",
+                    "from POD_CIDR blackhole pref PREF",
+                    "EINVAL",
+                    serves="all that comes from POD_CIDR",
+                )
+            },
+        ),
+        Sample(
+            when="the default route is there, and the rule for its table is not",
+            look={"unserved": Unserved("default via ROUTER dev UPLINK", "no rule", "main")},
+        ),
     ),
 )

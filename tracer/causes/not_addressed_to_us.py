@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from tracer.causes.cause import Cause, Sample, command, device
+from tracer.causes.cause import Cause, Sample
+from tracer.causes.remedy import Remedy, advise, link, propose
 from tracer.causes.seen import Seen
 from tracer.node.look import Look
 
@@ -23,10 +24,10 @@ def _holds(look: Look) -> str | None:
     return None  # What the pod believes is not in the node's configuration.
 
 
-def _remedy(look: Look, seen: Seen) -> str:
+def _remedy(look: Look, seen: Seen) -> Remedy:
     if look.mac is not None and look.mac != _CALICO_MAC and look.interface.startswith("cali"):
-        return command(look, f"ip link set dev {device(look)} address {_CALICO_MAC}")
-    return (
+        return propose(look, link(look, f"address {_CALICO_MAC}"))
+    return advise(
         f"The pod asks at a MAC address that {look.interface} does not have"
         f"{f' (it has {look.mac})' if look.mac else ''}: in the pod's network namespace, "
         f"ip neigh del {look.target_ip} dev eth0."

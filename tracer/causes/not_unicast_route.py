@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import shlex
 
-from tracer.causes.cause import Cause, Sample, command
+from tracer.causes.cause import Cause, Sample
 from tracer.causes.martian import martian_target
-from tracer.causes.remedy import see
+from tracer.causes.remedy import Remedy, advise, propose, removal, see_on_node
 from tracer.causes.seen import Seen
 from tracer.node.look import Look, RouteAnswer
 
@@ -48,21 +48,23 @@ def _holds(look: Look) -> str | None:
     return None if answer is None else f"the route to {look.target_ip} is of type {answer.type}"
 
 
-def _remedy(look: Look, seen: Seen) -> str:
+def _remedy(look: Look, seen: Seen) -> Remedy:
     if martian := martian_target(look):
-        return f"None: {look.target_ip} is {martian}, for which there is no proxy."
-    if look.refused_by is not None:
-        kind, rest = look.refused_by.split(" ", 1)
-        return command(look, f"ip {kind} del {rest}")
+        return advise(f"None: {look.target_ip} is {martian}, for which there is no proxy.")
     alone = look.route_from_node
-    if alone is not None and alone.type == "broadcast" and alone.out_interface is not None:
+    of_address = look.refused_by is None or look.refused_by.keeper is not None
+    if alone is not None and alone.type == "broadcast" and alone.out_interface and of_address:
         out = shlex.quote(alone.out_interface)
-        return command(look, f"ip route del broadcast {look.target_ip} dev {out} table local")
-    return "\n".join(
-        (
-            f"Delete the route that covers {look.target_ip}, or add a unicast one that is longer.",
-            see(command(look, f"ip route get fibmatch {look.target_ip}")),
+        return advise(
+            f"An address on {alone.out_interface} has {look.target_ip} for its broadcast address: "
+            "correct its prefix length or broadcast address.",
+            see_on_node(look, f"ip address show dev {out}", "ip route show table local"),
         )
+    if look.refused_by is not None:
+        return propose(look, removal(look.refused_by))
+    return advise(
+        f"Delete the route that covers {look.target_ip}, or add a unicast one that is longer.",
+        see_on_node(look, f"ip route get fibmatch {look.target_ip}"),
     )
 
 

@@ -46,7 +46,7 @@ def mends(cause: Cause) -> list[tuple[str, list[str]]]:
     return [
         (
             sample.when,
-            cause.remedy(Look(**{**_SAMPLE, **sample.look}), Seen(**sample.seen)).split("\n"),
+            cause.remedy(Look(**{**_SAMPLE, **sample.look}), Seen(**sample.seen)).text.split("\n"),
         )
         for sample in cause.samples
     ]

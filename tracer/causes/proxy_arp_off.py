@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from tracer.causes.cause import Cause, command
+from tracer.causes.cause import Cause
+from tracer.causes.remedy import Remedy, propose, setting
 from tracer.causes.seen import Seen
 from tracer.causes.target_route import target_route
-from tracer.node import sysctl
 from tracer.node.look import Look
 
 
@@ -33,8 +33,8 @@ def _holds(look: Look) -> str | None:
     return f"net.ipv4.conf.{look.interface}.proxy_arp and net.ipv4.conf.all.proxy_arp are 0"
 
 
-def _remedy(look: Look, seen: Seen) -> str:
-    return command(look, f"sysctl -w {sysctl.setting(look.interface, 'proxy_arp', 1)}")
+def _remedy(look: Look, seen: Seen) -> Remedy:
+    return propose(look, setting(look, "proxy_arp", 1))
 
 
 CAUSE = Cause(

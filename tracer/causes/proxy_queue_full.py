@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import shlex
 
-from tracer.causes.cause import Cause, command
+from tracer.causes.cause import Cause
+from tracer.causes.remedy import Change, OwnLink, Remedy, propose
 from tracer.causes.seen import Seen
 from tracer.node import sysctl
 from tracer.node.look import Look
@@ -24,7 +25,7 @@ def _holds(look: Look) -> str | None:
     return None  # How full the queue was is no configuration.
 
 
-def _remedy(look: Look, seen: Seen) -> str:
+def _remedy(look: Look, seen: Seen) -> Remedy:
     # Old kernels divide by a proxy_delay that becomes 0 under a proxied request
     # (net/core/neighbour.c, pneigh_enqueue, before Linux 6.1): no proxy meanwhile.
     settings = " ".join(
@@ -34,7 +35,7 @@ def _remedy(look: Look, seen: Seen) -> str:
             sysctl.setting(look.interface, "proxy_arp", 1),
         )
     )
-    return command(look, f"sysctl -w {settings}")
+    return propose(look, Change(f"sysctl -w {settings}", OwnLink()))
 
 
 CAUSE = Cause(

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from tracer.causes.cause import Cause, Sample, command, device
-from tracer.causes.remedy import see
+from tracer.causes.cause import Cause, Sample, device
+from tracer.causes.remedy import Remedy, advise, see_on_node
 from tracer.causes.seen import Seen
 from tracer.node.look import Look
 
@@ -44,20 +44,20 @@ def _holds(look: Look) -> str | None:
     return None  # A limit that is there need not be used up.
 
 
-def _remedy(look: Look, seen: Seen) -> str:
+def _remedy(look: Look, seen: Seen) -> Remedy:
     if seen.dropped == "request" and (seen.redirected or seen.dropped_on is not None):
         on = seen.dropped_on or "the device that the tc filter at ingress redirects to"
         queue = f"of {on}, through which what {look.interface}'s pod sends is led,"
-        asked = see(
-            command(look, f"tc -s filter show dev {device(look)} ingress"),
-            command(look, "tc -s qdisc show"),
+        asked = see_on_node(
+            look, f"tc -s filter show dev {device(look)} ingress", "tc -s qdisc show"
         )
     else:
         queue = f"{' '.join(limiters(look))} of {look.interface}".strip()
-        asked = see(command(look, f"tc -s qdisc show dev {device(look)}"))
-    return (
+        asked = see_on_node(look, f"tc -s qdisc show dev {device(look)}")
+    return advise(
         f"The limit in the queue {queue} is used up: raise it where it is written, the pod's "
-        f"annotations, or find what sends so much. Leave queue and filter as they are.\n{asked}"
+        "annotations, or find what sends so much. Leave queue and filter as they are.",
+        asked,
     )
 
 

@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 from tracer.causes import hooks
-from tracer.causes.cause import Cause, Sample, command, device
-from tracer.causes.rate_limited import LIMITERS
-from tracer.causes.remedy import see
+from tracer.causes.cause import Cause, Sample, device
+from tracer.causes.remedy import Remedy, advise, no_queue, propose, see_on_node
 from tracer.causes.seen import Seen
 from tracer.node.look import Look
 
@@ -33,7 +32,7 @@ def _queue_drops(look: Look) -> bool:
     return look.egress_drops is not None and look.egress_drops.startswith("tc qdisc ")
 
 
-def _remedy(look: Look, seen: Seen) -> str:
+def _remedy(look: Look, seen: Seen) -> Remedy:
     filters = [name for name in look.egress if name.startswith("tc filter")]
     by_look = seen.dropped is None and _queue_drops(look)
     if seen.reply_taken:
@@ -42,23 +41,15 @@ def _remedy(look: Look, seen: Seen) -> str:
         return hooks.traffic_control(look, look.egress, "egress")
     if by_look or seen.drop_reason in _QUEUE or "qdisc" in (seen.drop_function or ""):
         kinds = {name.removeprefix("tc qdisc ") for name in look.egress if "tc qdisc " in name}
-        if kinds and not kinds & LIMITERS:
-            return command(look, f"tc qdisc del dev {device(look)} root")
-        return "\n".join(
-            (
-                f"Find out whose the queue of {look.interface} is, and give it a larger limit.",
-                see(command(look, f"tc -s qdisc show dev {device(look)}")),
-            )
-        )
-    return "\n".join(
-        (
-            f"See what {look.interface} and the pod's end of it drop: filters, queues, counters.",
-            see(
-                command(look, f"tc -s qdisc show dev {device(look)}"),
-                command(look, f"tc -s filter show dev {device(look)} egress"),
-                command(look, f"ip -s -s link show dev {device(look)}"),
-            ),
-        )
+        return propose(look, no_queue(look, frozenset(kinds)))
+    return advise(
+        f"See what {look.interface} and the pod's end of it drop: filters, queues, counters.",
+        see_on_node(
+            look,
+            f"tc -s qdisc show dev {device(look)}",
+            f"tc -s filter show dev {device(look)} egress",
+            f"ip -s -s link show dev {device(look)}",
+        ),
     )
 
 

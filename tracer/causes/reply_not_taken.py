@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from tracer.causes.cause import Cause, Sample
-from tracer.causes.remedy import see
+import shlex
+
+from tracer.causes.cause import Cause, Sample, in_pod
+from tracer.causes.remedy import Remedy, advise, see
 from tracer.causes.seen import Seen
 from tracer.node.look import Look
 from tracer.node.peer import Peer
@@ -52,25 +54,27 @@ def _holds(look: Look) -> str | None:
     return None  # Only a pod that asks shows it.
 
 
-def _remedy(look: Look, seen: Seen) -> str:
+def _remedy(look: Look, seen: Seen) -> Remedy:
     peer = look.peer
     if not isinstance(peer, Peer):
-        return (
+        return advise(
             f"Look in the pod behind {look.interface} for what loses the reply: a filter (nft list "
             "ruleset, arptables -L), or another MAC address than that which it asks from."
         )
-    inside = f"nsenter --net={peer.netns_path} " if peer.netns_path is not None else ""
     if _is_for_nobody(seen, peer):
-        return (
+        return advise(
             f"Have the pod ask from the MAC address of its {peer.name}, {peer.mac}: something "
             f"in it (a virtual machine, a macvlan, a setting of the CNI plugin) uses "
-            f"{seen.sender_mac}, for which nothing there takes packets.\n"
-            f"{see(f'{inside}ip link show')}"
+            f"{seen.sender_mac}, for which nothing there takes packets.",
+            see(in_pod(peer, "ip link show")),
         )
-    filters = see(f"{inside}nft list ruleset", f"{inside}tc filter show dev {peer.name} ingress")
-    return (
+    return advise(
         f"Find what in the pod drops the reply that came to its {peer.name}: the node has no "
-        f"part in it, and its filters are not the cause.\n{filters}"
+        f"part in it, and its filters are not the cause.",
+        see(
+            in_pod(peer, "nft list ruleset"),
+            in_pod(peer, f"tc filter show dev {shlex.quote(peer.name)} ingress"),
+        ),
     )
 
 

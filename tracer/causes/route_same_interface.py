@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from tracer.causes.cause import Cause, command
-from tracer.causes.remedy import see
+from tracer.causes.cause import Cause
+from tracer.causes.remedy import Remedy, advise, propose, removal, see_on_node
 from tracer.causes.seen import Seen
 from tracer.causes.target_route import target_route
 from tracer.node.look import Look
@@ -42,21 +42,18 @@ def _holds(look: Look) -> str | None:
     return f"the route to {look.target_ip} leaves through {look.interface} itself"
 
 
-def _remedy(look: Look, seen: Seen) -> str:
+def _remedy(look: Look, seen: Seen) -> Remedy:
     if look.refused_by is not None:
-        kind, rest = look.refused_by.split(" ", 1)
-        if rest.startswith("default"):
-            return (
+        if look.refused_by.name.startswith("default"):
+            return advise(
                 f"Delete the default route through {look.interface} once another one is there: "
                 "without one, no pod of the node is answered."
             )
-        return command(look, f"ip {kind} del {rest}")
-    return "\n".join(
-        (
-            f"Delete the route to {look.target_ip} through {look.interface}, or add a longer one "
-            "through another interface.",
-            see(command(look, f"ip route get fibmatch {look.target_ip}")),
-        )
+        return propose(look, removal(look.refused_by))
+    return advise(
+        f"Delete the route to {look.target_ip} through {look.interface}, or add a longer one "
+        "through another interface.",
+        see_on_node(look, f"ip route get fibmatch {look.target_ip}"),
     )
 
 

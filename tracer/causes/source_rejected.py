@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import errno
-import re
 
-from tracer.causes import remedy
-from tracer.causes.cause import Cause, Sample, command, device
+from tracer.causes.cause import Cause, Sample
 from tracer.causes.martian import martian_sender
+from tracer.causes.remedy import Remedy, advise, propose, removal, senders_route
 from tracer.causes.seen import Seen
-from tracer.node.look import Look, RouteAnswer
+from tracer.node.look import Look, Refusal, RouteAnswer
 
-_TABLE = re.compile(r" table (\S+)$")
 _MAIN = 254
 # What RTM_GETROUTE says of it: the kernel's own EXDEV (rp_filter) or EINVAL (the node's own
 # address, a martian); newer kernels, 6.18 for one, say EINVAL of both.
@@ -32,12 +30,11 @@ def _looked_up(seen: Seen, look: Look) -> str | None:
         return None
     if seen.source_lookup != "ok":
         return f"the route lookup for {look.sender_ip} {_failed(seen, look)}"
+    if odd := _not_unicast(look):
+        return odd
     if seen.source_out is not None and seen.source_out != look.ifindex:
         to = _leads_to(seen, look)
         return f"the route to {look.sender_ip} {to}, not to {look.interface}"
-    way = look.sender_route
-    if way is not None and way.ok and way.type != "unicast":
-        return f"the route to {look.sender_ip} is of type {way.type}"
     return None
 
 
@@ -93,8 +90,8 @@ def _holds(look: Look) -> str | None:
 
 def _flavour(look: Look) -> str | None:
     """What is wrong with the node's way to the sender."""
-    if _is_local(look):
-        return _local(look)
+    if odd := _local(look) if _is_local(look) else _not_unicast(look):
+        return odd
     way = look.sender_route
     if way is None or not max(look.rp_filter_interface or 0, look.rp_filter_all or 0):
         return None  # Without rp_filter the way does not matter.
@@ -111,6 +108,19 @@ def _flavour(look: Look) -> str | None:
     return f"rp_filter: the route to {look.sender_ip} leads to {way.out_interface}"
 
 
+def _not_unicast(look: Look) -> str | None:
+    """Refused whatever rp_filter is, once the sender is looked up: net/ipv4/fib_frontend.c,
+    __fib_validate_source.
+    """
+    way = look.sender_route
+    if way is None or not way.ok or way.type in ("unicast", "local"):
+        return None
+    if way.type == "broadcast":
+        on = f" on {way.out_interface}" if way.out_interface else ""
+        return f"{look.sender_ip} is the broadcast address of a network that the node has{on}"
+    return f"the route to {look.sender_ip} is of type {way.type}"
+
+
 def _follows_default(look: Look) -> bool:
     """Does the sender's route leave as the target's does, which is no pod's?"""
     way, alone = look.sender_route, look.route_from_node
@@ -119,23 +129,24 @@ def _follows_default(look: Look) -> bool:
     return (way.out_ifindex, way.gateway) == (alone.out_ifindex, alone.gateway)
 
 
-def _remedy(look: Look, seen: Seen) -> str:
-    if advice := remedy.not_the_pods_own(look):
-        return advice
-    if look.sender_refused_by is not None and look.sender_refused_by.startswith("rule "):
-        return command(look, f"ip rule del {look.sender_refused_by.removeprefix('rule ')}")
+def _remedy(look: Look, seen: Seen) -> Remedy:
+    refused = look.sender_refused_by
+    if refused is not None and refused.kind == "rule":
+        return propose(look, removal(refused))
+    if refused is not None and refused.keeper is not None:
+        return advise(
+            f"The route {refused.name}, from {refused.keeper} (proto), stands for the pod's /32: "
+            "correct what wrote it, and have Felix write the /32 again (restart calico-node)."
+        )
     # Replaces a blackhole for the /32 itself; wins over a shorter route.
-    line = f"ip route replace {look.sender_ip}/32 dev {device(look)} scope link{_table(look)}"
-    return command(look, line)
+    return propose(look, senders_route(look, _table(look)))
 
 
 def _table(look: Look) -> str:
     """The table that decided on the sender, where that is not main."""
-    way = look.sender_route
-    if way is not None and way.ok:
-        return "" if way.table in (None, _MAIN) else f" table {way.table}"
-    found = _TABLE.search(look.sender_refused_by or "")
-    return f" table {found[1]}" if found else ""
+    way, refused = look.sender_route, look.sender_refused_by
+    table = way.table if way is not None and way.ok else refused.table if refused else None
+    return "" if table in (None, _MAIN) else f" table {table}"
 
 
 CAUSE = Cause(
@@ -195,7 +206,10 @@ CAUSE = Cause(
         ),
         Sample(
             when="a rule refuses it",
-            look={"sender_refused_by": "rule prohibit pref PREF", "sender_others": ()},
+            look={
+                "sender_refused_by": Refusal("rule", "from all to POD_IP prohibit pref PREF"),
+                "sender_others": (),
+            },
         ),
     ),
 )

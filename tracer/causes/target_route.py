@@ -18,6 +18,8 @@ def target_route(look: Look) -> RouteAnswer | None:
     is taken for it.
     """
     route, alone = look.route, look.route_from_node
+    if look.refused_by is not None and look.refused_by.error is not None:
+        return None
     if route is not None and not route.ok and not look.sender_ip:
         route = alone if route.errno in _SENDER_REFUSED else route
     return route if route is not None and route.ok else None

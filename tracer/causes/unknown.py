@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from tracer.causes.cause import Cause
+from tracer.causes.remedy import Remedy, advise
 from tracer.causes.seen import Seen
 from tracer.node.look import Look
 from tracer.state.incident import UNKNOWN_REMEDY
@@ -19,8 +20,8 @@ def _holds(look: Look) -> str | None:
     return "no cause that arpwhy knows is established by what was read"
 
 
-def _remedy(look: Look, seen: Seen) -> str:
-    return UNKNOWN_REMEDY
+def _remedy(look: Look, seen: Seen) -> Remedy:
+    return advise(UNKNOWN_REMEDY)
 
 
 CAUSE = Cause(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tracer.causes import CAUSES, Seen
 from tracer.causes.cause import Cause, device
-from tracer.causes.remedy import Remedy
+from tracer.causes.remedy import Remedy, advise
 from tracer.diagnose import drift, macs, rights
 from tracer.diagnose.conditions import State, states
 from tracer.diagnose.drift import Drift
@@ -117,7 +117,7 @@ def _of(look: Look) -> Iterator[Problem]:
             continue
         because = cause.holds(look)
         if because is not None:
-            remedy = Remedy.of(cause.remedy(look, Seen()))
+            remedy = cause.remedy(look, Seen())
             yield Problem(cause, because, remedy, look.sender_ip, look.evidence())
 
 
@@ -136,7 +136,7 @@ def _no_way_back(surveyed: Surveyed) -> Iterator[Problem]:
             f"rp_filter is {strictness}, and no /32 route leads to {look.interface}: no sender "
             "there is valid"
         ),
-        remedy=Remedy.of(
+        remedy=advise(
             "Give the pod its route, once it is known which address it has: ip route replace "
             f"POD_ADDRESS/32 dev {device(look)} scope link."
         ),

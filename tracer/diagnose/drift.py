@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tracer.causes import Seen, proxy_queue_full
-from tracer.causes.cause import command, device
-from tracer.causes.remedy import Remedy, see
-from tracer.node import sysctl
+from tracer.causes.cause import device
+from tracer.causes.remedy import Remedy, advise, propose, see_on_node, setting
 from tracer.node.look import Look
 from tracer.node.survey import Survey, Surveyed
 
@@ -53,7 +52,7 @@ def _in_the_way(look: Look, survey: Survey) -> Iterator[Drift]:
             "in",
             f"XDP program ({look.xdp}): in the way of what comes in. Whether it passes ARP on "
             "is not to be seen from here.",
-            Remedy.of(see(command(look, f"ip -d link show dev {device(look)}"))),
+            advise(see_on_node(look, f"ip -d link show dev {device(look)}")),
         )
     places = {
         "ingress": (look.ingress, "in", "what comes in"),
@@ -74,7 +73,7 @@ def _in_the_way(look: Look, survey: Survey) -> Iterator[Drift]:
                 name,
                 condition,
                 f"{', '.join(foreign)}: in the way of {what}.",
-                Remedy.of("Whether ARP is dropped there, arpwhy trace tells."),
+                advise("Whether ARP is dropped there, arpwhy trace tells."),
             )
 
 
@@ -94,7 +93,7 @@ def _ways(surveyed: Surveyed, survey: Survey) -> Iterator[Drift]:
             "no_host_route",
             "source",
             f"{text}.",
-            Remedy.of(
+            advise(
                 "See whether the pod is there, and who removed its route (networkd and "
                 "NetworkManager remove those that they did not write)."
             ),
@@ -105,7 +104,7 @@ def _ways(surveyed: Surveyed, survey: Survey) -> Iterator[Drift]:
             None,
             f"There is no default route. {look.target_ip} is covered by another, as long as "
             "that is there.",
-            Remedy.of(see(command(look, f"ip route get fibmatch {look.target_ip}"))),
+            advise(see_on_node(look, f"ip route get fibmatch {look.target_ip}")),
         )
     if look.target_owner is not None:
         yield Drift(
@@ -113,7 +112,7 @@ def _ways(surveyed: Surveyed, survey: Survey) -> Iterator[Drift]:
             None,
             f"The node itself has {look.target_ip}, on {look.target_owner}: it answers as for "
             "any address of its own, and not by proxy.",
-            Remedy.of(
+            advise(
                 "See whether it is meant to have it: with arp_ignore or arp_filter on, it would "
                 "not answer the pods."
             ),
@@ -135,7 +134,7 @@ def _sysctls(look: Look, survey: Survey) -> Iterator[Drift]:
                 "rp_filter",
                 None,
                 text,
-                Remedy.of(
+                advise(
                     "See whether the pod may send from any address (Calico's annotation "
                     "cni.projectcalico.org/allowedSourcePrefixes): then leave it."
                 ),
@@ -173,10 +172,9 @@ def _sysctls(look: Look, survey: Survey) -> Iterator[Drift]:
             "out",
             f"proxy_delay is {look.proxy_delay}, and Calico sets 0: replies come up to "
             f"{look.proxy_delay / 100:g} s late, and none while more than {look.proxy_qlen} wait.",
-            Remedy.of(proxy_queue_full.CAUSE.remedy(look, Seen())),
+            proxy_queue_full.CAUSE.remedy(look, Seen()),
         )
 
 
 def _sysctl(look: Look, name: str, text: str, value: int, condition: str | None = None) -> Drift:
-    setting = sysctl.setting(look.interface, name, value)
-    return Drift(name, condition, text, Remedy.of(command(look, f"sysctl -w {setting}")))
+    return Drift(name, condition, text, propose(look, setting(look, name, value)))

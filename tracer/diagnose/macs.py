@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tracer.causes.cause import command, device
-from tracer.causes.remedy import Remedy
+from tracer.causes.remedy import Remedy, advise, link, propose
 from tracer.diagnose.drift import Drift
 from tracer.node.look import Look
 from tracer.node.peer import Peer
@@ -26,25 +25,27 @@ def of_interface(surveyed: Surveyed) -> Iterator[Drift]:
             None,
             f"The MAC address is {look.mac}, and Calico sets {CALICO_MAC}: a pod that has "
             "learnt the one asks in vain at the other.",
-            Remedy.of(_calicos_mac(look)),
+            _calicos_mac(look),
         )
     if look.mac is not None:
         yield from _entries(look, look.mac, surveyed.otherhost)
 
 
-def _calicos_mac(look: Look) -> str:
+def _calicos_mac(look: Look) -> Remedy:
     """A pod that has the MAC address as it is in a permanent entry, as CNI plugins other than
     Calico write them, would never ask for another.
     """
     peer = look.peer
     if not isinstance(peer, Peer):
-        return (
+        return advise(
             "Find out who changed it: another CNI's pods may have it in permanent entries, and "
             f"this one could not be asked: it {peer}."
         )
     if any(entry == ("permanent", look.mac) for entry in peer.neighbours.values()):
-        return "Leave it: the pod has it in a permanent entry, and would not ask for another."
-    return command(look, f"ip link set dev {device(look)} address {CALICO_MAC}")
+        return advise(
+            "Leave it: the pod has it in a permanent entry, and would not ask for another."
+        )
+    return propose(look, link(look, f"address {CALICO_MAC}"))
 
 
 def _entries(look: Look, mac: str, count: int | None) -> Iterator[Drift]:
@@ -60,7 +61,7 @@ def _entries(look: Look, mac: str, count: int | None) -> Iterator[Drift]:
                     None,
                     f"The pod's {peer.name} has {entry} as the MAC address of {ip} ({state}), "
                     f"and the interface's is {mac}: the pod does not ask while that stands.",
-                    Remedy.of(
+                    advise(
                         "Find out who wrote the entry, or who changed the interface's MAC address "
                         "(udev, networkd, the CNI plugin): the entry is the pod's own."
                     ),
@@ -73,6 +74,6 @@ def _entries(look: Look, mac: str, count: int | None) -> Iterator[Drift]:
             "IP packets came in for a MAC address that is not the interface's: the pod's entry "
             "for its gateway is wrong, or was, and while it is, the pod does not ask. Which "
             f"it is was not to be read: it {peer}.",
-            Remedy.of("See in the pod what ip neigh show tells, and whether the number grows."),
+            advise("See in the pod what ip neigh show tells, and whether the number grows."),
             so_far,
         )

@@ -14,7 +14,8 @@ from tracer.node.netlink import Connection
 from tracer.nud import nud_name
 
 _IFADDRMSG = struct.Struct("=BBBBI")
-_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
+_NO_BROADCAST = 31  # a network of two has none (RFC 3021)
 # linux/neighbour.h
 _NDMSG = struct.Struct("=BxxxiHBB")
 _NDA_DST, _NDA_LLADDR = 1, 2
@@ -46,6 +47,25 @@ def networks(connection: Connection) -> Iterator[tuple[int, IPv4Interface]]:
             yield ifindex, IPv4Interface((local, 32))
         if peer is not None:
             yield ifindex, IPv4Interface((peer, length))
+
+
+def broadcasts(connection: Connection) -> Iterator[tuple[int, IPv4Interface, IPv4Address]]:
+    """(interface's index, address, broadcast address) of the node's own that have one: written
+    with the address, or the network's last (net/ipv4/fib_frontend.c, fib_add_ifaddr). Raises
+    OSError.
+    """
+    question = _IFADDRMSG.pack(socket.AF_INET, 0, 0, 0, 0)
+    for body in connection.dump(netlink.RTM_GETADDR, question):
+        _, length, _, _, ifindex = _IFADDRMSG.unpack_from(body)
+        attributes = netlink.attributes(body, _IFADDRMSG.size)
+        local, written = attributes.get(_IFA_LOCAL), attributes.get(_IFA_BROADCAST)
+        if local is None:
+            continue
+        address = IPv4Interface((local, length))
+        if written is not None:
+            yield ifindex, address, IPv4Address(written)
+        if length < _NO_BROADCAST:
+            yield ifindex, address, address.network.broadcast_address
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,10 @@ def others(connection: Connection, sender: str, ifindex: int) -> tuple[str, ...]
     """
     address = IPv4Address(sender)
     found = []
+    for owner, network, broadcast in addresses.broadcasts(connection):
+        if address == broadcast:
+            on = routes.interface_name(owner) or owner
+            found.append(f"it is the broadcast address of {network} on {on}")
     for owner, network in addresses.networks(connection):
         if address == network.ip:
             found.append(f"the node has it on {routes.interface_name(owner) or owner}")

@@ -36,6 +36,56 @@ class RouteAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """The route or rule by which a lookup failed, or was led where there is no proxy.
+
+    ``kind`` is ``route`` or ``rule``, ``name`` what ``ip KIND del`` takes: it means this one and
+    no other. ``error`` is that of the lookup, None for one that succeeds. ``serves``: whom it
+    is for beyond the pod that asked, None: nobody. ``keeper``: who wrote it and may write it
+    again (``kernel``, ``bird``), None: somebody by hand. ``without``: why the lookup would not
+    serve without it either; None: it would. ``table``: of a route, or of what a rule refuses.
+    """
+
+    kind: str
+    name: str
+    error: str | None = None
+    serves: str | None = None
+    keeper: str | None = None
+    without: str | None = None
+    table: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unserved:
+    """A route that would serve, and why no lookup gets to it: ``dead``, ``no carrier``,
+    ``suppressed`` (by the rule ``by``), ``no rule``; ``down``: what is named is no route but an
+    interface with an address, whose routes went with it.
+    """
+
+    what: str
+    why: str
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropping:
+    """The rule of a chain that certainly drops the packets. ``chain`` is named as in Look.
+
+    ``handle``: as ``nft -a list ruleset`` shows it; None: the chain's policy, or arptables.
+    ``others``: it drops those of other interfaces too, as far as it is known.
+    ``without``: without it the chain would let these pass.
+    """
+
+    chain: str
+    handle: int | None = None
+    others: bool = True
+    without: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """The node as one look saw it. None: could not be read, ``failures`` says why.
 
@@ -55,7 +105,8 @@ class Look:
     Chains that certainly let every such packet of the interface pass are left out.
     ``arp_input_drops``, ``ingress_drops``: the one of them that drops every request that
     comes in by the interface, if one does for certain; ``arp_output_drops``,
-    ``egress_drops``: every reply that goes out by it.
+    ``egress_drops``: every reply that goes out by it. ``droppings``: by which rule each of
+    the chains drops.
 
     ``route`` is the answer to what arp_process itself asks, ip_route_input_noref: the
     target from the sender through the interface. ``route_from_node`` asks for the target
@@ -66,9 +117,9 @@ class Look:
     that is not known (``sender_ip`` ""): ``route`` then asks from an address that no pod
     has, and tells of the target alone.
     ``refused_by`` is the route or rule that refuses the target, or the route that leads it
-    where there is no proxy for it (not unicast, or through the interface itself), as ``ip``
-    would name it after ``ip route del`` or ``ip rule del``, where one was found;
-    ``sender_refused_by`` that which refuses the sender.
+    where there is no proxy for it (not unicast, or through the interface itself), where one
+    was found; ``sender_refused_by`` that which refuses the sender. ``unserved``: what would
+    lead to the target, where no lookup gets to it.
     ``sender_others``: each sign that the sender is another's address than the pod's
     (tracer/node/claims.py); only read where the sender's way is not to the interface.
     ``proxy_entry``: the target is proxied for there by ``ip neigh add proxy``, for which
@@ -76,7 +127,8 @@ class Look:
     ``arp_listeners``: programs that listen for ARP there, and may answer.
     ``peer``: the pod's end, or why it could not be looked at; None: it was not asked for.
     ``target_owner`` is the interface that owns the target, where the node does.
-    ``netns_path`` is a file to enter another network namespace by; None: the caller's.
+    ``netns_path`` is a file to enter another network namespace by; None: the caller's, or
+    ``astray``: none was found.
     """
 
     netns: int
@@ -85,6 +137,7 @@ class Look:
     sender_ip: str
     target_ip: str
     netns_path: str | None = None
+    astray: bool = False
     up: bool | None = None
     carrier: bool | None = None
     noarp: bool | None = None
@@ -100,6 +153,7 @@ class Look:
     egress_drops: str | None = None
     arp_input_drops: str | None = None
     arp_output_drops: str | None = None
+    droppings: tuple[Dropping, ...] = ()
     proxy_arp_interface: int | None = None
     proxy_arp_all: int | None = None
     proxy_arp_pvlan: int | None = None
@@ -120,8 +174,9 @@ class Look:
     route: RouteAnswer | None = None
     route_from_node: RouteAnswer | None = None
     sender_route: RouteAnswer | None = None
-    refused_by: str | None = None
-    sender_refused_by: str | None = None
+    refused_by: Refusal | None = None
+    sender_refused_by: Refusal | None = None
+    unserved: Unserved | None = None
     sender_owner: str | None = None
     sender_others: tuple[str, ...] | None = None
     target_owner: str | None = None
@@ -164,8 +219,9 @@ class Look:
             seen["sender_route_error"] = way.error
             seen["sender_route_type"] = way.type
             seen["sender_route_out"] = way.out_interface
-        seen["refused_by"] = self.refused_by
-        seen["sender_refused_by"] = self.sender_refused_by
+        refused, sender_refused = self.refused_by, self.sender_refused_by
+        seen["refused_by"] = None if refused is None else str(refused)
+        seen["sender_refused_by"] = None if sender_refused is None else str(sender_refused)
         seen["sender_owner"] = self.sender_owner
         seen["sender_others"] = "; ".join(self.sender_others or ()) or None
         seen["target_owner"] = self.target_owner

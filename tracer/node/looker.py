@@ -35,7 +35,8 @@ class Looker:
         """One look, about a millisecond. What cannot be read is in ``failures``.
 
         ``inode`` is the network namespace's. ``filters``: what hangs in the packet's way
-        is listed too (Look.ingress and what follows it). ``peer``: the pod is looked into.
+        is listed too (Look.ingress and what follows it). ``peer``: the pod is looked into, as
+        it is where there is no carrier.
         Never raises for what the node looks like: an interface or a namespace that is gone is
         a failure to read it.
         """
@@ -46,7 +47,7 @@ class Looker:
                 reading = Reading(moment, *question)
                 reading.read(filters=filters)
                 found = reading.look(inode, path)
-                other = peer_of(moment.route, ifindex) if peer else None
+                other = peer_of(moment.route, ifindex) if peer or found.carrier is False else None
             return replace(found, peer=other)
 
         failures: tuple[str, ...] = ()
@@ -61,4 +62,6 @@ class Looker:
                     return read(path)
         except OSError as error:
             failures = (f"network namespace {inode}: {error}",)
-        return Look(inode, ifindex, interface, sender_ip, target_ip, path, failures=failures)
+        return Look(
+            inode, ifindex, interface, sender_ip, target_ip, path, path is None, failures=failures
+        )

@@ -22,7 +22,7 @@ _DORMANT = 0x1
 _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY = 1, 3, 4, 5
 _HOOK_NUMBER, _HOOK_DEV, _HOOK_DEVS = 1, 3, 4
 _DEVICE_NAME, _DEVICE_PREFIX = 1, 2
-_RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS = 1, 2, 4
+_RULE_TABLE, _RULE_CHAIN, _RULE_HANDLE, _RULE_EXPRESSIONS = 1, 2, 3, 4
 _EXPR_NAME, _EXPR_DATA = 1, 2
 _META_PROTOCOL, _META_IIFNAME, _META_OIFNAME = 1, 6, 7
 _NETWORK_HEADER = 1
@@ -38,7 +38,9 @@ _OUTGOING = frozenset({"output", "egress"})
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A base chain of a filter hook. ``devices``: of a netdev chain; a name may end in *."""
+    """A base chain of a filter hook. ``devices``: of a netdev chain; a name may end in *. One of
+    the arp family is on all of them.
+    """
 
     family: int
     table: str
@@ -51,7 +53,7 @@ class Chain:
         return f"nft {_FAMILIES[self.family]} {self.table} {self.name}"
 
     def on(self, interface: str) -> bool:
-        return any(
+        return self.family == ARP or any(
             interface.startswith(device[:-1]) if device.endswith("*") else interface == device
             for device in self.devices
         )
@@ -59,11 +61,12 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``expressions``: each with its name and attributes."""
+    """``expressions``: each with its name and attributes. ``handle`` is its table's number."""
 
     table: str
     chain: str
     expressions: tuple[tuple[str, dict[int, bytes]], ...]
+    handle: int = 0
 
 
 def chains(connection: Connection, family: int) -> tuple[Chain, ...]:
@@ -141,12 +144,16 @@ def parse_rule(body: bytes) -> Rule:
         table=netlink.text(attributes.get(_RULE_TABLE)) or "",
         chain=netlink.text(attributes.get(_RULE_CHAIN)) or "",
         expressions=tuple(expressions),
+        handle=_big(attributes.get(_RULE_HANDLE)) or 0,
     )
 
 
-def drops(chain: Chain, of_family: tuple[Rule, ...], interface: str) -> bool | None:
+def verdict(
+    chain: Chain, of_family: tuple[Rule, ...], interface: str
+) -> tuple[bool | None, int | None]:
     """Whether the chain drops every ARP request that comes in by the interface (every reply
-    that goes out by it, for the hooks on the way out); False: none; None: it depends.
+    that goes out by it, for the hooks on the way out); False: none; None: it depends. With the
+    handle of the rule that decides; None: its policy does.
 
     Only what is the same in all of them is looked at, the interface's name and the header
     up to the operation; a rule that asks for more leaves it open.
@@ -156,10 +163,10 @@ def drops(chain: Chain, of_family: tuple[Rule, ...], interface: str) -> bool | N
             continue
         met = _verdict(rule, interface, outgoing=chain.hook in _OUTGOING)
         if met is None:
-            return None
+            return None, rule.handle
         if met != _NOT_MET:
-            return met == _DROP
-    return chain.drops
+            return met == _DROP, rule.handle
+    return chain.drops, None
 
 
 _NOT_MET = -1

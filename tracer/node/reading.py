@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from tracer.node import claims, nftables, routes, sysctl, tcx, traffic_control
-from tracer.node.look import STAND_IN, Look, RouteAnswer
+from tracer.node import addresses, claims, nftables, routes, sysctl, tcx, traffic_control
+from tracer.node.look import STAND_IN, Dropping, Look, Refusal, RouteAnswer, Unserved
 from tracer.node.moment import Moment
+from tracer.node.refusals import Question
 
 T = TypeVar("T")
 
@@ -127,6 +129,7 @@ class Reading:
                 "medium_id of the way out", lambda: self._moment.link(out).conf.get("medium_id")
             )
         found["refused_by"] = self._try("what refuses the target", self._refused)
+        found["unserved"] = self._try("what would lead to the target", self._unserved)
         found["sender_refused_by"] = self._try("what refuses the sender", self._sender_refused)
         ways = (route, found.get("route_from_node"))
         found["target_owner"] = self._try("addresses", partial(self._owner, self._target, *ways))
@@ -139,28 +142,48 @@ class Reading:
     def _others(self) -> tuple[str, ...]:
         return claims.others(self._moment.route, self._sender, self._ifindex)
 
-    def _refused(self) -> str | None:
+    def _refused(self) -> Refusal | None:
         refusals = self._moment.refusals
         route: RouteAnswer = self.found["route"]
         alone: RouteAnswer | None = self.found.get("route_from_node")
+        asked = self._asked()
         if route.ok:
-            if route.type == "unicast" and route.out_ifindex == self._ifindex:
-                return refusals.through(self._ifindex, self._interface, self._target)
-            return refusals.by_type(route.type or "", self._target)
-        if alone is not None and alone.ok and route.errno == errno.EINVAL:
-            return refusals.by_type(alone.type or "", self._target)
-        number = route.errno if self.found.get("forwarding") else (alone or route).errno
-        if alone is not None and alone.errno != number and number == errno.EINVAL:
-            return None  # The sender is what failed.
-        return refusals.by_errno(number, self._target, self._sender, self._interface)
+            served = route.type == "unicast" and route.out_ifindex != self._ifindex
+            return None if served or route.type == "local" else refusals.leads(asked)
+        # With forwarding off whatever fails fails alike.
+        number = route.errno if self.found.get("forwarding") else None
+        if alone is not None and alone.ok and alone.type not in ("unicast", "local"):
+            return refusals.leads(asked)  # A martian destination.
+        return refusals.by_errno(number, asked)
 
-    def _sender_refused(self) -> str | None:
+    def _asked(self) -> Question:
+        return Question(self._target, self._sender or STAND_IN, self._ifindex, self._interface)
+
+    def _unserved(self) -> Unserved | None:
+        """Why the target has no route."""
+        route: RouteAnswer = self.found["route"]
+        refused: Refusal | None = self.found.get("refused_by")
+        if route.ok or route.errno not in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+            return None
+        if refused is not None and refused.without is None:
+            return None
+        return self._moment.refusals.unserved(self._asked()) or self._down()
+
+    def _down(self) -> Unserved | None:
+        """An interface with an address of the node's, whose routes went when it went down."""
+        for ifindex, address in addresses.networks(self._moment.route):
+            link = self._moment.link(ifindex)
+            if ifindex != self._ifindex and not link.loopback and not link.up:
+                return Unserved(f"{link.name} ({address})", "down")
+        return None
+
+    def _sender_refused(self) -> Refusal | None:
         way: RouteAnswer | None = self.found.get("sender_route")
         if way is None or way.ok:
             return None
         # The way back comes in by the loopback interface (net/ipv4/fib_frontend.c,
         # __fib_validate_source: LOOPBACK_IFINDEX).
-        return self._moment.refusals.by_errno(way.errno, self._sender, "", "lo")
+        return self._moment.refusals.by_errno(way.errno, Question(self._sender, "", 0, "lo"))
 
     def _owner(self, address: str, *ways: RouteAnswer | None) -> str | None:
         """Only asked where it is the node's own: under IPVS a node has thousands."""
@@ -199,16 +222,44 @@ class Reading:
         moment, interface = self._moment, self._interface
         for chain in self._try("nftables", lambda: moment.netdev_chains) or ():
             if chain.on(interface):
-                drops = self._try("nftables", partial(self._drops, chain))
-                self._hangs(chain.hook, str(chain), drops)
+                self._hangs(
+                    chain.hook, str(chain), self._try("nftables", partial(self._drops, chain))
+                )
         for chain in self._try("nftables", lambda: moment.arp_chains) or ():
             drops = self._try("nftables", partial(self._drops, chain))
             self._hangs(f"arp_{chain.hook}", str(chain), drops)
         for table in self._try("arptables", lambda: moment.arptables) or ():
-            self._hangs(f"arp_{table.name.lower()}", str(table), table.drops_on(interface))
+            drops_here = table.drops_on(interface)
+            if drops_here:
+                others = any(table.drops_on(name) is not False for name in self._strangers())
+                self._dropping(Dropping(str(table), others=others))
+            self._hangs(f"arp_{table.name.lower()}", str(table), drops_here)
 
     def _drops(self, chain: nftables.Chain) -> bool | None:
-        return nftables.drops(chain, self._moment.rules(chain.family), self._interface)
+        rules = self._moment.rules(chain.family)
+        drops, handle = nftables.verdict(chain, rules, self._interface)
+        if drops:
+            others = any(
+                chain.on(name) and nftables.verdict(chain, rules, name)[0] is not False
+                for name in self._strangers()
+            )
+            decides = (chain.table, handle)
+            left = tuple(rule for rule in rules if (rule.table, rule.handle) != decides)
+            after, _ = nftables.verdict(chain, left, self._interface)
+            without = handle is not None and after is False
+            self._dropping(Dropping(str(chain), handle, others, without))
+        return drops
+
+    def _strangers(self) -> set[str]:
+        """Names of other interfaces, and one that differs in its last letter alone: it meets
+        what is for all names with the same beginning.
+        """
+        last = "0" if self._interface[-1:] != "0" else "1"
+        there = {name for _, name in socket.if_nameindex()}
+        return (there | {self._interface[:-1] + last}) - {self._interface}
+
+    def _dropping(self, found: Dropping) -> None:
+        self.found["droppings"] = (*self.found.get("droppings", ()), found)
 
     def _hangs(self, field: str, name: str, drops: bool | None = None) -> None:
         """``drops``: all, none (that is in nobody's way), or it depends (None)."""

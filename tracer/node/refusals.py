@@ -1,135 +1,238 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which route or rule it is that a lookup failed by, or was led astray by."""
+"""Which route or rule it is that a lookup failed by, or was led astray by.
+
+The kernel tells the error alone. So its walk is done again, over the rules and the routes that
+cover the address, and what it comes to counts only if its error is the kernel's.
+"""
 
 from __future__ import annotations
 
 import errno
-import shlex
-import socket
-import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 
-from tracer.node import netlink, routes
+from tracer.node import routes, rules
+from tracer.node.look import Refusal, Unserved
 from tracer.node.netlink import Connection
 from tracer.node.routes import Route
+from tracer.node.rules import Rule
 
-# Which route and which rule refuses with which errno: fib_props (net/ipv4/fib_semantics.c),
-# fib4_rule_action (net/ipv4/fib_rules.c). Numbers of rule actions: linux/fib_rules.h.
-_REFUSING_ROUTE = {
-    errno.ENETUNREACH: 9,  # throw
-    errno.EHOSTUNREACH: 7,  # unreachable
-    errno.EACCES: 8,  # prohibit
-    errno.EINVAL: 6,  # blackhole
+# net/ipv4/fib_semantics.c, fib_props; net/ipv4/fib_rules.c, fib4_rule_action.
+_ROUTE_ERRORS = {
+    "unreachable": errno.EHOSTUNREACH,
+    "prohibit": errno.EACCES,
+    "blackhole": errno.EINVAL,
 }
-_REFUSING_RULE = {
-    errno.ENETUNREACH: (7, "unreachable"),
-    errno.EACCES: (8, "prohibit"),
-    errno.EINVAL: (6, "blackhole"),
+_RULE_ERRORS = {
+    "unreachable": errno.ENETUNREACH,
+    "prohibit": errno.EACCES,
+    "blackhole": errno.EINVAL,
 }
-_ODD = {"broadcast": 3, "anycast": 4, "multicast": 5}
-# linux/fib_rules.h: struct fib_rule_hdr, FRA_*.
-_RULE = struct.Struct("=BBBBBBBBI")
-_FRA_DST, _FRA_SRC, _FRA_IIFNAME, _FRA_PRIORITY = 1, 2, 3, 6
-_FRA_SUPPRESS_IFGROUP, _FRA_SUPPRESS_PREFIXLEN, _FRA_TABLE, _FRA_PROTOCOL = 13, 14, 15, 21
-# Selectors that a request always meets or that we check, and what selects nothing; a rule
-# with any other attribute is not named.
-_UNDERSTOOD = frozenset(
-    {
-        *(_FRA_DST, _FRA_SRC, _FRA_IIFNAME, _FRA_PRIORITY),
-        *(_FRA_SUPPRESS_IFGROUP, _FRA_SUPPRESS_PREFIXLEN, _FRA_TABLE, _FRA_PROTOCOL),
-    }
-)
+_THROW = "throw"
+_MAIN, _LOCAL = 254, 255
+_HOST = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """``action`` is FR_ACT_*. ``understood``: no selector but those that are here."""
+class Question:
+    """``target`` from ``sender`` ("": the node itself asks), come in by ``interface``."""
 
-    action: int
-    priority: int
-    source: IPv4Network
-    destination: IPv4Network
-    interface: str | None
-    understood: bool
-
-    def covers(self, target: str, sender: str, interface: str) -> bool:
-        """``sender`` "": any, so that no rule for certain ones is met."""
-        return (
-            self.understood
-            and IPv4Address(target) in self.destination
-            and (not self.source.prefixlen or (sender != "" and _in(sender, self.source)))
-            and self.interface in (None, interface)
-        )
+    target: str
+    sender: str
+    ifindex: int
+    interface: str
 
 
-def parse_rule(body: bytes) -> Rule:
-    """The body of an RTM_NEWRULE message."""
-    _, to, source, tos, _, _, _, action, flags = _RULE.unpack_from(body)
-    attributes = netlink.attributes(body, _RULE.size)
-    return Rule(
-        action=action,
-        priority=netlink.number(attributes.get(_FRA_PRIORITY)) or 0,
-        source=IPv4Network((attributes.get(_FRA_SRC, bytes(4)), source), strict=False),
-        destination=IPv4Network((attributes.get(_FRA_DST, bytes(4)), to), strict=False),
-        interface=netlink.text(attributes.get(_FRA_IIFNAME)),
-        understood=not tos and not flags and _UNDERSTOOD.issuperset(attributes),
-    )
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Where a lookup ends. ``error``: 0 where ``route`` serves. ``rule``: that refuses, or that
+    led to the route's table.
+    """
+
+    error: int
+    route: Route | None = None
+    rule: Rule | None = None
 
 
 class Refusals:
-    """The node's rules, and those of its routes that refuse: read when first asked for.
-
-    All raise OSError.
-    """
+    """The node's rules and routes, read when first asked for. All raise OSError."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._routes: dict[int, list[Route]] = {}
+        self._covering: dict[str, list[Route]] = {}
 
     @cached_property
     def _rules(self) -> list[Rule]:
-        question = _RULE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
-        return [parse_rule(each) for each in self._connection.dump(netlink.RTM_GETRULE, question)]
+        return rules.read(self._connection)
 
-    def by_errno(self, number: int, target: str, sender: str, interface: str) -> str | None:
-        """What refuses the target with this errno: ``route unreachable default``,
-        ``rule prohibit pref 5``. None: there is none (ENETUNREACH: nothing matched), or it
-        could not be told.
+    def by_errno(self, number: int | None, asked: Question) -> Refusal | None:
+        """What refuses the target with this errno (None: with any). None: nothing does
+        (ENETUNREACH: nothing matched), or it could not be told.
         """
-        if number in _REFUSING_RULE:
-            action, name = _REFUSING_RULE[number]
-            for rule in self._rules:
-                if rule.action == action and rule.covers(target, sender, interface):
-                    return f"rule {name} pref {rule.priority}"
-        kind = _REFUSING_ROUTE.get(number)
-        return None if kind is None else _longest(self._of_type(kind), target)
+        end = self._walk(asked)
+        if end is None or end.error != (number or end.error) or not end.error:
+            return None
+        if end.route is None and end.rule is None:
+            return None
+        return replace(self._named(end, asked), error=errno.errorcode[end.error])
 
-    def by_type(self, kind: str, target: str) -> str | None:
-        """The broadcast, anycast or multicast route that covers the target."""
-        return _longest(self._of_type(_ODD[kind]), target) if kind in _ODD else None
+    def leads(self, asked: Question) -> Refusal | None:
+        """The route that leads to the target, for a lookup that succeeds."""
+        end = self._walk(asked)
+        return None if end is None or end.error else self._named(end, asked)
 
-    def through(self, ifindex: int, interface: str, target: str) -> str | None:
-        """The unicast route that leads to the target through this interface."""
-        ways = routes.of_type(self._connection, routes.UNICAST, ifindex=ifindex)
-        found = _longest(ways, target)
-        return None if found is None else f"{found} dev {shlex.quote(interface)}"
-
-    def _of_type(self, kind: int) -> list[Route]:
-        if kind not in self._routes:
-            self._routes[kind] = list(routes.of_type(self._connection, kind))
-        return self._routes[kind]
-
-
-def _longest(ways: Iterable[Route], target: str) -> str | None:
-    covering = [route for route in ways if _in(target, route.network)]
-    if not covering:
+    def unserved(self, asked: Question) -> Unserved | None:
+        """The best route that would serve the target, for a lookup that finds none."""
+        for route in self._others(asked):
+            if route.dead:
+                no_carrier = all(hop.no_carrier for hop in route.hops)
+                return Unserved(route.name, "no carrier" if no_carrier else "dead")
+            led = [rule for rule in self._met(asked) or () if rule.table == route.table]
+            if not led:
+                return Unserved(route.name, "no rule", _table(route.table))
+            if by := next((rule for rule in led if _suppresses(rule, route)), None):
+                return Unserved(route.name, "suppressed", by.name)
         return None
-    best = max(covering, key=lambda route: (route.network.prefixlen, -route.metric))
-    return f"route {best.name}"
+
+    def _others(self, asked: Question) -> list[Route]:
+        """Unicast routes to the target through another interface; those of main first."""
+        return sorted(
+            (
+                route
+                for route in self._to(asked.target)
+                if route.type == "unicast" and route.hops and route.ifindex != asked.ifindex
+            ),
+            key=lambda route: (route.table != _MAIN, -route.network.prefixlen, route.metric),
+        )
+
+    def _named(self, end: _End, asked: Question) -> Refusal:
+        without = self._without(end, asked)
+        if end.route is None:
+            assert end.rule is not None
+            return Refusal(
+                kind="rule",
+                name=end.rule.name,
+                serves=self._served_by_rule(end.rule, asked),
+                keeper=end.rule.keeper,
+                without=without,
+            )
+        return Refusal(
+            kind="route",
+            name=end.route.name,
+            serves=_served_by_route(end, asked),
+            keeper=end.route.keeper,
+            without=without,
+            table=end.route.table,
+        )
+
+    def _served_by_rule(self, rule: Rule, asked: Question) -> str | None:
+        back = not asked.sender and rule.destination.prefixlen == _HOST and not rule.inverted
+        if not back and not rule.alone_for(asked.sender, asked.interface):
+            return _whom(rule)
+        # ip rule del takes the first with what it is given.
+        alike = [each for each in self._rules if each.priority == rule.priority]
+        return None if len(alike) == 1 else f"several rules have preference {rule.priority}"
+
+    def _without(self, end: _End, asked: Question) -> str | None:
+        after = self._walk(asked, end.route, end.rule if end.route is None else None)
+        if after is None:
+            return "what would be found instead is not known"
+        if after.error:
+            by = after.route or after.rule
+            return "no other route covers it" if by is None else f"{by.name} refuses it too"
+        assert after.route is not None
+        if after.route.type != "unicast" or after.route.ifindex == asked.ifindex:
+            return f"{after.route.name} would be found instead"
+        return None
+
+    # -- the kernel's walk -----------------------------------------------------------------------
+
+    def _met(self, asked: Question, without: Rule | None = None) -> list[Rule] | None:
+        """The rules that are met, in order; None: one could not be judged."""
+        there = [rule for rule in self._rules if rule is not without]
+        preferences = {rule.priority for rule in there}
+        found, past = [], -1
+        for rule in there:
+            if rule.priority < past:
+                continue
+            met = rule.met(asked.target, asked.sender, asked.interface)
+            if met is None:
+                return None
+            if met and rule.action == rules.GOTO:
+                # To a preference that no rule has it leads nowhere, and is passed over.
+                past = rule.goto if rule.goto in preferences else past
+            elif met:
+                found.append(rule)
+        return found
+
+    def _walk(
+        self, asked: Question, no_route: Route | None = None, no_rule: Rule | None = None
+    ) -> _End | None:
+        """net/core/fib_rules.c, fib_rules_lookup. Without that route and that rule."""
+        met = self._met(asked, no_rule)
+        if met is None:
+            return None
+        thrown: _End | None = None
+        for rule in met:
+            if kind := rules.REFUSING.get(rule.action):
+                return _End(_RULE_ERRORS[kind], rule=rule)
+            if rule.action != rules.TO_TABLE:
+                continue
+            route = self._in_table(rule.table, asked.target, no_route)
+            if route is None or _suppresses(rule, route):
+                continue
+            if route.type == _THROW:
+                thrown = thrown or _End(errno.ENETUNREACH, route, rule)
+                continue
+            return _End(_ROUTE_ERRORS.get(route.type, 0), route, rule)
+        return thrown or _End(errno.ENETUNREACH)
+
+    def _in_table(self, table: int, target: str, without: Route | None) -> Route | None:
+        """net/ipv4/fib_trie.c, fib_table_lookup: the longest of those that are not dead."""
+        there = (
+            route
+            for route in self._to(target)
+            if route.table == table and not route.dead and route is not without
+        )
+        return min(there, key=lambda each: (-each.network.prefixlen, each.metric), default=None)
+
+    def _to(self, target: str) -> Iterable[Route]:
+        if target not in self._covering:
+            every = routes.of_type(self._connection, covering=IPv4Address(target))
+            self._covering[target] = list(every)
+        return self._covering[target]
 
 
-def _in(address: str, network: IPv4Network) -> bool:
-    return IPv4Address(address) in network
+def _suppresses(rule: Rule, route: Route) -> bool:
+    """Not what refuses: net/ipv4/fib_rules.c, fib4_rule_suppress, is asked of what was found."""
+    refuses = route.type == _THROW or route.type in _ROUTE_ERRORS
+    return not refuses and route.network.prefixlen <= rule.suppress
+
+
+def _whom(rule: Rule) -> str:
+    """All of them, but for those of the opposite where the rule is inverted."""
+    words = [f"from {rule.source}"] if rule.source.prefixlen else []
+    words += [f"to {rule.destination}"] if rule.destination.prefixlen else []
+    if rule.mask:
+        words.append(f"with mark {rule.mark:#x}/{rule.mask:#x}")
+    what = " ".join(words)
+    if rule.inverted:
+        return f"all but what comes {what}" if what else "nothing"
+    return f"all that comes {what or 'in'}"
+
+
+def _served_by_route(end: _End, asked: Question) -> str | None:
+    """A route to nothing but the target is for that alone."""
+    assert end.route is not None
+    if end.route.network.prefixlen == _HOST:
+        return None
+    to = "all" if not end.route.network.prefixlen else f"all to {end.route.network}"
+    if end.rule is not None and end.rule.table not in (_MAIN, _LOCAL):
+        return f"{to}, by the rule {end.rule.name}"
+    return to
+
+
+def _table(number: int) -> str:
+    return "main" if number == _MAIN else str(number)

@@ -10,6 +10,7 @@ from .. import routes
 from ..names import GATEWAY
 from .devices import add, delete, ip, name_for
 from .registry import Saved, fault
+from .routing import TO_TARGET
 from .sender import TO_POD, replace_route
 from .sysctls import CONF, change
 
@@ -31,10 +32,10 @@ def _disown(lab: Lab, _: Pod, saved: Saved) -> None:
     lab.node.set_sysctls(saved["sysctls"], gone_ok=True)
 
 
-def _own(lab: Lab, interface: str, sysctls: Saved) -> Saved:
+def _own(lab: Lab, interface: str, sysctls: Saved, address: str = _TARGET) -> Saved:
     before = lab.node.netlink(routes.dump)
-    ip(lab, "address", "add", _TARGET, "dev", interface)
-    return {"owned": [_TARGET, interface], "routes": before, "sysctls": sysctls}
+    ip(lab, "address", "add", address, "dev", interface)
+    return {"owned": [address, interface], "routes": before, "sysctls": sysctls}
 
 
 @fault(
@@ -47,6 +48,30 @@ def _own(lab: Lab, interface: str, sysctls: Saved) -> Saved:
 )
 def target_on_uplink_strict(lab: Lab, pod: Pod) -> Saved:
     return _own(lab, lab.node.uplink, change(pod, _STRICT, 1))
+
+
+@fault(
+    f"strict ARP (arp_ignore 1 of all), and {GATEWAY}/32 is on the node's loopback",
+    undo=_disown,
+    touches="arp_ignore",
+    whole_node=True,
+    reason="local_address_ignored",
+    remedy="advice",
+)
+def target_on_loopback_strict(lab: Lab, pod: Pod) -> Saved:
+    return _own(lab, "lo", change(pod, _STRICT, 1))
+
+
+@fault(
+    "the node's side of the pod's link has an address out of 169.254.0.0/16, as zeroconf gives one",
+    undo=_disown,
+    touches=TO_TARGET,
+    shared=True,
+    reason="route_same_interface",
+    remedy="advice",
+)
+def zeroconf_on_pods_interface(lab: Lab, pod: Pod) -> Saved:
+    return _own(lab, pod.interface, {}, "169.254.77.3/16")
 
 
 @fault(
@@ -107,6 +132,19 @@ def target_in_rack_network(lab: Lab, pod: Pod) -> Saved:
 )
 def pod_address_in_docker_network(lab: Lab, pod: Pod) -> Saved:
     _network(lab, pod, f"{pod.address}/16")
+    return {}
+
+
+@fault(
+    f"{GATEWAY} is the broadcast address of a network of the node's",
+    undo=_unbridge,
+    touches=TO_TARGET,
+    whole_node=True,
+    reason="not_unicast_route",
+    remedy="advice",
+)
+def target_is_broadcast(lab: Lab, pod: Pod) -> Saved:
+    _network(lab, pod, "198.18.7.1/24", "broadcast", GATEWAY)
     return {}
 
 

@@ -12,7 +12,7 @@ from ..wiring import UPLINK
 from .devices import ip
 from .link import bring_up, take_down
 from .registry import Saved, fault
-from .routing import DEFAULT, TO_TARGET
+from .routing import DEFAULT, TO_TARGET, no_default_but, swap_back
 from .sysctls import CONF, change
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def suppressed_default(lab: Lab, _: Pod) -> Saved:
     touches=_RULES,
     whole_node=True,
     reason="no_route",
+    remedy="advice",
 )
 def main_rule_missing(lab: Lab, _: Pod) -> Saved:
     _run(lab, "rule del pref 32766")
@@ -120,6 +121,7 @@ def _refuse(lab: Lab, undo: str, *commands: str) -> Saved:
     touches=_RULES,
     whole_node=True,
     reason="no_route",
+    remedy="advice",
 )
 def blackhole_table_for_pods(lab: Lab, _: Pod) -> Saved:
     """A kill switch, as VPNs and egress gateways have one."""
@@ -147,6 +149,7 @@ def blackhole_rule_for_pods(lab: Lab, _: Pod) -> Saved:
     undo=_unruled,
     touches="ip rule",
     reason="no_route",
+    remedy="command",
 )
 def blackhole_rule_for_pod(lab: Lab, pod: Pod) -> Saved:
     rule = f"pref 51 from {pod.address}/32 blackhole"
@@ -167,6 +170,7 @@ def _not(lab: Lab, but: str) -> Saved:
     touches=_RULES,
     whole_node=True,
     reason="no_route",
+    remedy="advice",
 )
 def blackhole_table_not_marked(lab: Lab, _: Pod) -> Saved:
     return _not(lab, "fwmark 0xca6c")
@@ -178,6 +182,7 @@ def blackhole_table_not_marked(lab: Lab, _: Pod) -> Saved:
     touches=_RULES,
     whole_node=True,
     reason="no_route",
+    remedy="advice",
 )
 def blackhole_table_not_from(lab: Lab, _: Pod) -> Saved:
     return _not(lab, "from 10.0.0.0/8")
@@ -188,6 +193,7 @@ def blackhole_table_not_from(lab: Lab, _: Pod) -> Saved:
     undo=_unruled,
     touches="ip rule",
     reason="no_route",
+    remedy="command",
 )
 def blackhole_rule_unmarked(lab: Lab, pod: Pod) -> Saved:
     rule = f"pref 53 fwmark 0/0x10 iif {pod.interface} blackhole"
@@ -200,9 +206,30 @@ def blackhole_rule_unmarked(lab: Lab, pod: Pod) -> Saved:
     touches=TO_TARGET,
     whole_node=True,
     reason="no_route",
+    remedy="command",
 )
 def blackhole_nexthop(lab: Lab, _: Pod) -> Saved:
     made = f"nexthop add id {_NEXTHOP} blackhole"
     return _refuse(
         lab, f"nexthop del id {_NEXTHOP}", made, f"route add {GATEWAY}/32 nhid {_NEXTHOP}"
     )
+
+
+def _default_again(lab: Lab, pod: Pod, saved: Saved) -> None:
+    _unruled(lab, pod, saved)
+    swap_back(lab, pod, saved)
+
+
+@fault(
+    "the default route is by a next-hop object that is a blackhole",
+    undo=_default_again,
+    touches=DEFAULT,
+    whole_node=True,
+    reason="no_route",
+    remedy="advice",
+)
+def blackhole_default_nexthop(lab: Lab, _: Pod) -> Saved:
+    saved = no_default_but(lab)
+    made = f"nexthop add id {_NEXTHOP} blackhole"
+    _run(lab, made, f"route add default nhid {_NEXTHOP}")
+    return {**saved, "undo": [f"nexthop del id {_NEXTHOP}"]}

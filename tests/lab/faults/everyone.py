@@ -38,6 +38,29 @@ def nft_arp_output_everywhere(lab: Lab, pod: Pod) -> Saved:
 
 
 @fault(
+    "a rule of an nft arp input chain drops the requests of all pods",
+    undo=delete_table,
+    whole_node=True,
+    reason="filtered_in",
+    remedy="advice",
+)
+def nft_arp_input_all_pods(lab: Lab, pod: Pod) -> Saved:
+    rule = 'iifname "cali*" arp operation request counter drop'
+    return make_table(lab, pod, "arp", "input", rule)
+
+
+@fault(
+    "nft netdev ingress of the pod's interface and of the uplink drops requests",
+    undo=delete_table,
+    reason="dropped_before_arp",
+    remedy="advice",
+)
+def nft_netdev_ingress_devices(lab: Lab, pod: Pod) -> Saved:
+    chain = f'ingress devices = {{ "{pod.interface}", "{lab.node.uplink}" }}'
+    return make_table(lab, pod, "netdev", chain, "arp operation request counter drop")
+
+
+@fault(
     "arptables drops the requests of every interface",
     undo=take_out,
     whole_node=True,

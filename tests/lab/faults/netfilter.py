@@ -59,6 +59,28 @@ def nft_arp_input_policy(lab: Lab, pod: Pod) -> Saved:
     return make_table(lab, pod, "arp", "input", rule, policy="drop")
 
 
+@fault(
+    "two rules of nft arp input drop the request",
+    undo=delete_table,
+    reason="filtered_in",
+    remedy="advice",
+)
+def nft_arp_input_twice(lab: Lab, pod: Pod) -> Saved:
+    rule = f'iifname "{pod.interface}" {_REQUEST} counter drop'
+    return make_table(lab, pod, "arp", "input", f"{rule}\n{rule}")
+
+
+@fault(
+    "nft arp input drops what claims the pod's address, as a rule against spoofing",
+    undo=delete_table,
+    reason="filtered_in",
+    remedy="advice",
+)
+def nft_arp_input_by_sender(lab: Lab, pod: Pod) -> Saved:
+    rule = f'iifname "{pod.interface}" arp saddr ip {pod.address} counter drop'
+    return make_table(lab, pod, "arp", "input", rule)
+
+
 @fault("nft arp output drops the reply", undo=delete_table)
 def nft_arp_output(lab: Lab, pod: Pod) -> Saved:
     rule = f'oifname "{pod.interface}" {_REPLY} counter drop'
@@ -82,7 +104,7 @@ def append(lab: Lab, *rule: str) -> Saved:
 
 
 def take_out(lab: Lab, _: Pod, saved: Saved) -> None:
-    _arptables(lab, "-D", *saved["rule"])
+    lab.node.run(["arptables", "-D", *saved["rule"]])  # a remedy may have deleted it
     others = [r for r in lab.state.faults if r["saved"].get("rule") not in (None, saved["rule"])]
     if not saved["table"]:
         return

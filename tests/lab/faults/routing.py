@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # RTN_* and RT_SCOPE_* of linux/rtnetlink.h
 _UNICAST, _BROADCAST, _ANYCAST, _MULTICAST = 1, 3, 4, 5
 _BLACKHOLE, _UNREACHABLE, _PROHIBIT, _THROW = 6, 7, 8, 9
+BIRD = 12  # RTPROT_BIRD of linux/rtnetlink.h
 _LINK_SCOPE = 253
 _LOCAL_TABLE = 255
 _RULE_PRIORITY = 100
@@ -94,6 +95,30 @@ def default_through_pod(lab: Lab, pod: Pod) -> Saved:
 @fault(f"a blackhole route to {GATEWAY}", undo=swap_back, touches=TO_TARGET, whole_node=True)
 def blackhole_target(lab: Lab, _: Pod) -> Saved:
     return swap(lab, [], [dead_end(_BLACKHOLE, dst=GATEWAY, dst_len=32)])
+
+
+@fault(
+    f"a routing daemon's blackhole route to {GATEWAY}",
+    undo=swap_back,
+    touches=TO_TARGET,
+    whole_node=True,
+    reason="no_route",
+    remedy="advice",
+)
+def blackhole_target_of_daemon(lab: Lab, _: Pod) -> Saved:
+    return swap(lab, [], [{**dead_end(_BLACKHOLE, dst=GATEWAY, dst_len=32), "proto": BIRD}])
+
+
+@fault(
+    "a blackhole route to all link-local addresses, to keep pods from metadata services",
+    undo=swap_back,
+    touches=TO_TARGET,
+    whole_node=True,
+    reason="no_route",
+    remedy="advice",
+)
+def blackhole_link_local(lab: Lab, _: Pod) -> Saved:
+    return swap(lab, [], [dead_end(_BLACKHOLE, dst="169.254.0.0", dst_len=16)])
 
 
 @fault(f"a prohibit route to {GATEWAY}", undo=swap_back, touches=TO_TARGET, whole_node=True)

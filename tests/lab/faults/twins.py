@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import links, wiring
 from .devices import delete, ip, name_for
 from .registry import Saved, fault
-from .routing import dead_end, on_link, swap_back
+from .routing import BIRD, dead_end, on_link, swap_back
 from .sender import TO_POD, replace_route
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ..netns import Netns
     from ..pod import Pod
 
-_BIRD = 12  # RTPROT_BIRD of linux/rtnetlink.h
 _HIGHER = 20  # a metric
 
 
@@ -79,7 +78,7 @@ def second_interface(lab: Lab, pod: Pod) -> Saved:
 def learnt_from_another_node(lab: Lab, pod: Pod) -> Saved:
     learnt = dead_end(1, dst=pod.address, dst_len=32, gateway=wiring.ROUTER_ADDRESS)
     oif = lab.node.netlink(lambda ipr: links.index(ipr, lab.node.uplink))
-    return replace_route(lab, pod, {**learnt, "proto": _BIRD, "oif": oif})
+    return replace_route(lab, pod, {**learnt, "proto": BIRD, "oif": oif})
 
 
 @fault(
