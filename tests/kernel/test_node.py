@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lab.tracer import command
+from lab import tracer
 
 from tracer.causes import Finding, establish
 from tracer.events import LinkGone, LinkSeen
@@ -906,6 +906,23 @@ def test_a_program_that_listens_for_arp_is_named(
     assert asked.arp_listeners == ()
 
 
+def test_nothing_is_mended_for_the_whole_node_while_a_program_may_answer(
+    node: Node, responder: subprocess.Popen[str]
+) -> None:
+    node.run("sysctl -qw net.ipv4.ip_forward=0")
+    finding = found(node)
+    assert (finding.reason, finding.remedy_kind) == ("forwarding_off", "advice")
+    assert f"(pid {responder.pid})" in finding.remedy
+    node.run("sysctl -qw net.ipv4.ip_forward=1")
+    node.conf("proxy_arp", 0)  # the pod's own, which Calico set
+    assert found(node).remedy_kind == "command"
+    node.conf("proxy_arp", 1)
+    responder.kill()
+    responder.wait()
+    node.run("sysctl -qw net.ipv4.ip_forward=0")
+    assert found(node).remedy == "sysctl -w net.ipv4.ip_forward=1"
+
+
 def test_tcpdump_and_our_own_socket_are_no_listeners(node: Node) -> None:
     with netns.entered(node.path, node.inode):
         ours = arp_socket.open_socket()
@@ -917,7 +934,7 @@ def test_tcpdump_and_our_own_socket_are_no_listeners(node: Node) -> None:
 
 
 def test_the_socket_of_another_arpwhy_is_no_listener(node: Node) -> None:
-    argv = ["nsenter", f"--net={node.path}", *command(), "trace", "--engine", "tracepoint"]
+    argv = ["nsenter", f"--net={node.path}", *tracer.command(), "trace", "--engine", "tracepoint"]
     trace = subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     assert trace.stderr is not None
     try:

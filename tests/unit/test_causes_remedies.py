@@ -566,3 +566,17 @@ def test_the_finding_tells_which_it_is() -> None:
     look = replace(HEALTHY, proxy_arp_interface=0)
     assert establish(look, {}).remedy_kind == "command"
     assert establish(replace(WHOLE, carrier=False, up=True), {}).remedy_kind == "advice"
+
+
+def test_nothing_of_the_whole_node_is_changed_while_a_program_may_answer() -> None:
+    listens = replace(HEALTHY, arp_listeners=("felix (pid 7)",))
+    refusal = Refusal("route", "169.254.1.1/32 nhid 5", "EINVAL")
+    of_the_node = (
+        replace(listens, forwarding=0, ip_forward=0),
+        replace(listens, route=refused(errno.EINVAL), refused_by=refusal),
+    )
+    for look in of_the_node:
+        said = establish(look, {})
+        assert said.remedy_kind == "advice" and "felix (pid 7)" in said.remedy
+        assert establish(replace(look, arp_listeners=()), {}).remedy_kind == "command"
+    assert establish(replace(listens, proxy_arp_interface=0), {}).remedy_kind == "command"

@@ -68,7 +68,8 @@ class Change:
 def propose(look: Look, *changes: Change) -> Remedy:
     """A command, if nobody else loses by any of the changes; else what is to be known first."""
     for change in changes:
-        if (lost := _lost(look, change.touches)) is not None:
+        lost = _may_answer(look, change.touches) or _lost(look, change.touches)
+        if lost is not None:
             return advise(*lost.split("\n"))
     if look.astray:
         return advise(
@@ -141,6 +142,17 @@ def _lost(look: Look, touched: Touched) -> str | None:
             )
         case OwnLink() | NodeForwarding():
             return None
+
+
+def _may_answer(look: Look, touched: Touched) -> str | None:
+    """A program in the kernel's place: nothing of the whole node's is then wrong by itself."""
+    if not look.arp_listeners or not isinstance(touched, Refusal | NodeForwarding):
+        return None
+    return (
+        f"Find out whether {' and '.join(look.arp_listeners)}, listening for ARP on "
+        f"{look.interface}, is to answer in the kernel's place: then mend that, and leave what is "
+        "the whole node's."
+    )
 
 
 def _by_removal(look: Look, refusal: Refusal) -> str | None:
