@@ -10,7 +10,8 @@ from test_state import GW, A, S, U, cause, feed, req, said
 from tracer.events import CauseFound, LinkSeen, NodeChanged, Request, Started, Tick
 from tracer.notices import FlagNotice, Investigate, Notice
 from tracer.state import State
-from tracer.state.flags import CHANGES_SETTLE_NS, FORGOTTEN_NS
+from tracer.state.flags import FORGOTTEN_NS
+from tracer.state.rechecks import SETTLE_NS
 from tracer.state.streak import STREAK_NS
 
 MS = S // 1000
@@ -108,7 +109,7 @@ def test_the_second_fault_is_told_at_once_although_the_pod_does_not_ask() -> Non
     state = State()
     flagged(state)
     feed(state, NodeChanged(3 * S, 1))
-    look = order(feed(state, Tick(3 * S + CHANGES_SETTLE_NS)))
+    look = order(feed(state, Tick(3 * S + SETTLE_NS)))
     assert look.evidence == {}
     assert said(feed(state, found(look, "proxy_arp_off"))) == ["raised proxy_arp_off"]
     assert said(feed(state, req(4 * S, U)))[0] == "unanswered proxy_arp_off"

@@ -26,12 +26,13 @@ from tracer.events import (
     Verdict,
 )
 from tracer.notices import LostNotice, NeighbourNotice, Notice, StartNotice, StopNotice
-from tracer.state.flags import Flags, request_notice
+from tracer.state.flags import Flags
 from tracer.state.interface import Interface
 from tracer.state.interfaces import LINK_LAG_NS, Interfaces, Key
 from tracer.state.remarks import Remarks
 from tracer.state.run import Run
 from tracer.state.tally import Tally, apply, change_by, take_over
+from tracer.state.telling import request_notice
 from tracer.state.views import CountedView, FlagView, HistogramView, InterfaceView, Totals
 
 ANSWERED = Verdict.ANSWERED

@@ -7,11 +7,13 @@ import heapq
 from collections.abc import Iterable
 
 from tracer.events import CauseFound, Evidence, InterfaceCount, Request
-from tracer.notices import FlagNotice, Investigate, Notice, RequestNotice
+from tracer.notices import Notice
 from tracer.state.incident import LOOK_LIMIT_NS, SECOND, UNKNOWN, UNKNOWN_REMEDY, Incident
 from tracer.state.interface import MOST_INCIDENTS, Interface
+from tracer.state.rechecks import Rechecks
 from tracer.state.run import Run
 from tracer.state.streak import STREAK_NS, Streak
+from tracer.state.telling import flag_notice, look_order, request_notice
 
 CLOSER_LOOK_NS = 5 * SECOND
 """How long a closer look is kept up for the next request: a pod asks again each second."""
@@ -21,10 +23,6 @@ BLIND_NS = 2 * SECOND
 """A link state under which no request can be seen is flagged when it has lasted so long."""
 FORGOTTEN_NS = 60 * SECOND
 """A sender that has asked no more for so long, while another is answered, has gone."""
-CHANGES_SETTLE_NS = SECOND // 20
-"""After a change of the node so long is waited for the rest of it."""
-RECHECK_EACH_NS = SECOND // 200
-"""Rest between looks for changes, for each flag that is up: a look takes a millisecond."""
 NOT_TAKEN = "reply_not_taken"
 
 LATE_EVIDENCE: Evidence = {"because": "the look-up of the cause did not come back in time"}
@@ -49,10 +47,7 @@ class Flags:
         # Incidents whose next request is to be looked at closely, until closer_until.
         self._doubtful: set[Incident] = set()
         self._closer_until = 0
-        # Incidents to be looked at for a change of the node, all at recheck_at.
-        self._changed: dict[Incident, Interface] = {}
-        self._recheck_at: int | None = None
-        self._rechecked_ts = 0
+        self._rechecks = Rechecks()
         # Incidents of pods that are answered and ask on.
         self._asking: dict[Incident, Interface] = {}
         self.deadline: int | None = None
@@ -126,7 +121,7 @@ class Flags:
                 "answered_for_ms": (asks_on.newest_ts - asks_on.since) // 1_000_000,
                 "sender_mac": event.sender_mac,
             }
-            out.append(_order(interface, event.sender_ip, event.target_ip, event.ts, evidence))
+            out.append(look_order(interface, event.sender_ip, event.target_ip, event.ts, evidence))
 
     def found(self, interface: Interface, cause: CauseFound, out: list[Notice]) -> None:
         if cause.reason in ("", NOT_TAKEN):
@@ -190,20 +185,9 @@ class Flags:
             for incident in interface.incidents.values():
                 if incident.reason is not None and not incident.of_answers:
                     incident.node_changed(ts)
-                    self._changed[incident] = interface
-        if self._changed and self._recheck_at is None:
-            # Changes come in bursts; and many flags must not keep the looker busy.
-            rested = self._rechecked_ts + RECHECK_EACH_NS * len(self._changed)
-            self._recheck_at = max(ts + CHANGES_SETTLE_NS, rested)
+                    self._rechecks.add(interface, incident)
+        self._rechecks.set(ts)
         self._trim()
-
-    def _recheck(self, ts: int, out: list[Notice]) -> None:
-        self._recheck_at, self._rechecked_ts = None, ts
-        changed, self._changed = self._changed, {}
-        for incident, interface in changed.items():
-            there = interface.incidents.get((incident.target_ip, incident.sender_ip)) is incident
-            if there and incident.doubted_ts >= 0 and not incident.is_looked_at(ts):
-                self._order_for_change(interface, incident, ts, out)
 
     def _order_for_change(
         self, interface: Interface, incident: Incident, ts: int, out: list[Notice]
@@ -283,8 +267,9 @@ class Flags:
                 self._flag_blind(interface, ts, out)
         if self._closer_until <= ts:
             self._doubtful.clear()
-        if self._recheck_at is not None and self._recheck_at <= ts:
-            self._recheck(ts, out)
+        if self._rechecks.due is not None and self._rechecks.due <= ts:
+            for interface, incident in self._rechecks.take(ts):
+                self._order_for_change(interface, incident, ts, out)
         for incident, interface in list(self._asking.items()):
             if self._silent_at(incident, interface) <= ts:
                 self._clear(interface, incident, ts, out)
@@ -334,8 +319,7 @@ class Flags:
                 self._run.count_as_unknown(incident)
         self._blind.clear()
         self._doubtful.clear()
-        self._changed.clear()
-        self._recheck_at = None
+        self._rechecks.clear()
         self._asking.clear()
         self._trim()
 
@@ -375,7 +359,7 @@ class Flags:
         if not incident.settled and incident.wait_until is None:
             self._await(interface, incident, ts + LOOK_LIMIT_NS)
             self._trim()
-        out.append(_order(interface, incident.sender_ip, incident.target_ip, ts, evidence))
+        out.append(look_order(interface, incident.sender_ip, incident.target_ip, ts, evidence))
 
     def _await(self, interface: Interface, incident: Incident, due: int) -> None:
         self._number += 1
@@ -448,62 +432,6 @@ class Flags:
         due += [self._silent_at(*each) for each in self._asking.items()]
         if self._doubtful:
             due.append(self._closer_until)
-        if self._recheck_at is not None:
-            due.append(self._recheck_at)
+        if self._rechecks.due is not None:
+            due.append(self._rechecks.due)
         self.deadline = min(due, default=None)
-
-
-def _order(
-    interface: Interface, sender_ip: str, target_ip: str, ts: int, evidence: Evidence
-) -> Investigate:
-    return Investigate(
-        ts=ts,
-        netns=interface.netns,
-        ifindex=interface.ifindex,
-        interface=interface.name,
-        sender_ip=sender_ip,
-        target_ip=target_ip,
-        evidence=evidence,
-    )
-
-
-def request_notice(event: Request, reason: str | None, confidence: str | None) -> RequestNotice:
-    # Positional: keywords cost half a microsecond more, and this runs for every request.
-    return RequestNotice(
-        event.ts,
-        event.interface,
-        event.ifindex,
-        event.netns,
-        event.sender_ip,
-        event.sender_mac,
-        event.target_ip,
-        event.verdict,
-        reason,
-        confidence,
-        event.latency_ns,
-        event.evidence,
-        event.late or event.corrects,
-        event.answered_by,
-        event.answers,
-        event.corrects,
-    )
-
-
-def flag_notice(state: str, interface: Interface, incident: Incident, ts: int) -> FlagNotice:
-    return FlagNotice(
-        ts=ts,
-        state=state,
-        interface=interface.name,
-        ifindex=interface.ifindex,
-        netns=interface.netns,
-        target_ip=incident.target_ip,
-        reason=incident.reason or UNKNOWN,
-        confidence=incident.confidence,
-        since=incident.since,
-        unanswered=incident.unanswered,
-        remedy=incident.remedy,
-        remedy_kind=incident.remedy_kind,
-        evidence=incident.evidence,
-        sender_ip=incident.sender_ip,
-        before_trace=incident.before_trace,
-    )
