@@ -4,9 +4,9 @@ really has, on a link that others live by."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .. import routes
+from .. import links, routes
 from ..names import GATEWAY
 from .devices import add, delete, ip, name_for
 from .registry import Saved, fault
@@ -24,11 +24,18 @@ _REFUSE_ALL = 8  # arp_ignore: no local address is answered for (net/ipv4/arp.c,
 
 
 def _disown(lab: Lab, _: Pod, saved: Saved) -> None:
-    address, interface = saved["owned"]
-    ip(lab, "address", "del", address, "dev", interface)
-    # With its last address an interface loses all routes, the pod's /32 too
-    # (net/ipv4/fib_frontend.c, fib_disable_ip).
-    lab.node.netlink(lambda ipr: routes.add_missing(ipr, saved["routes"]))
+    """With its last address an interface loses all routes, the pod's /32 too
+    (net/ipv4/fib_frontend.c, fib_disable_ip): they are put back at once, for who looks at the
+    node meanwhile is right to miss them.
+    """
+    (address, length), interface = saved["owned"][0].split("/"), saved["owned"][1]
+
+    def inside(ipr: Any) -> None:
+        number = links.index(ipr, interface)
+        ipr.addr("del", index=number, address=address, prefixlen=int(length))
+        routes.add_missing(ipr, saved["routes"])
+
+    lab.node.netlink(inside)
     lab.node.set_sysctls(saved["sysctls"], gone_ok=True)
 
 
