@@ -28,8 +28,9 @@
 #define COUNTED(i) asm volatile("" : "+r"(i))
 
 /*
- * For a user other than root bcc cannot see whether the kernel has it, and makes
- * it bpf_probe_read, which a socket filter may not call. Linux 5.5 has it.
+ * For a user other than root bcc cannot see whether the kernel has it, and
+ * makes it bpf_probe_read, which a socket filter may not call. Linux 5.5 has
+ * it.
  */
 #undef bpf_probe_read_kernel
 #define READ(into, from) bpf_probe_read_kernel(&(into), sizeof(into), &(from))
