@@ -219,6 +219,8 @@ def test_when_all_places_are_taken_the_longest_waiting_goes(site: Site) -> None:
     idle = http.client.HTTPConnection(*site.address, timeout=SOON_S)
     idle.request("GET", "/metrics")
     idle.getresponse().read()
+    # Its thread may not yet have come to wait for the next request.
+    wait(lambda: any(each.doing.name == "IDLE" for each in site.server._connections))
     assert site.ask("GET", "/metrics")[0] == 200  # in the place of the idle one
     assert closed(idle.sock)
     assert site.ask("GET", "/metrics")[0] == 200
