@@ -42,7 +42,9 @@ HEALTHY = Facts(
     lockdown="none",
     lockdown_why=None,
     sysctls={"unprivileged_bpf_disabled": 2, "perf_event_paranoid": 3, "kptr_restrict": 0},
-    capabilities=frozenset({"CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_SYSLOG"}),
+    capabilities=frozenset(
+        {"CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_SYSLOG", "CAP_NET_RAW"}
+    ),
     missing=(),
     own_userns=False,
     seccomp=False,
@@ -165,6 +167,10 @@ def test_capabilities_by_engine() -> None:
     calm = replace(two, sysctls={**two.sysctls, "perf_event_paranoid": 2})
     assert found(calm, "CAP_SYS_ADMIN") == (State.NOTE, "not there, not needed")
     old = replace(HEALTHY, capabilities=frozenset({"CAP_SYS_ADMIN"}))
+    assert found(old, "CAP_NET_RAW") == (
+        State.NOTE,
+        "missing: tracepoint does not see unusual frames",
+    )
     assert found(old, "CAP_PERFMON") == (State.OK, "CAP_SYS_ADMIN stands for it")
     inside = replace(HEALTHY, own_userns=True)
     assert found(inside, "CAP_BPF") == (State.NO, "missing for every engine")

@@ -110,6 +110,10 @@ def _process(facts: Facts) -> Iterator[_Line]:
         yield "CAP_SYS_ADMIN", State.NO, "missing for kprobe, see perf_event_paranoid"
     else:
         yield "CAP_SYS_ADMIN", State.NOTE, "not there, not needed"
+    if "CAP_NET_RAW" in has:
+        yield "CAP_NET_RAW", State.OK, "there"
+    else:
+        yield "CAP_NET_RAW", State.NOTE, "missing: tracepoint does not see unusual frames"
     if facts.own_userns:
         yield "user namespace", State.NO, "not the machine's: no capability in it counts"
     if facts.seccomp is None:

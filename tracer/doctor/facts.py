@@ -18,7 +18,13 @@ from tracer.kernel.libbpf import Libbpf, LibbpfError
 from tracer.permission import missing_capabilities
 
 # include/uapi/linux/capability.h
-_CAPABILITIES = {"CAP_BPF": 39, "CAP_PERFMON": 38, "CAP_SYS_ADMIN": 21, "CAP_SYSLOG": 34}
+_CAPABILITIES = {
+    "CAP_BPF": 39,
+    "CAP_PERFMON": 38,
+    "CAP_SYS_ADMIN": 21,
+    "CAP_SYSLOG": 34,
+    "CAP_NET_RAW": 13,
+}
 _SYSCTLS = ("unprivileged_bpf_disabled", "perf_event_paranoid", "kptr_restrict")
 _SECURITY = Path("/sys/kernel/security")
 _WHOLE_RANGE = ["0", "0", str(2**32 - 1)]

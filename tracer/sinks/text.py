@@ -134,6 +134,8 @@ class TextSink:
     def _cleared(self, notice: FlagNotice) -> str:
         at = self._time(notice.ts)[:8]
         after = duration((notice.ts - notice.since) / 1e9)
+        if notice.before_trace:
+            after = f"more than {after}"
         text = (
             f"<<< {printable(notice.interface)} {printable(notice.target_ip)} cleared {at}"
             f" after {after}, {notice.unanswered} unanswered"

@@ -146,6 +146,7 @@ def _flag(flag: FlagView, row: Texts) -> Texts:
         "means": _MEANS.get(flag.reason, ""),
         "confidence": flag.confidence,
         "since": flag.since // 1_000_000,
+        "before": "or longer: it was so when tracing began" if flag.before_trace else "",
         "unanswered": f"{flag.unanswered:,}",
         "because": printable(because(flag.evidence)),
         "evidence": printable(words(flag.evidence)),
