@@ -51,10 +51,10 @@ def test_nothing_in_the_page_is_emphasised_by_mistake() -> None:
     assert re.findall(r"\S*(?:[*<]|(?<!\w)_|_(?!\w))\S*", plain) == []
 
 
-def test_links_of_the_page_lead_to_files() -> None:
+def test_links_of_the_page_lead_somewhere() -> None:
     paths = set(re.findall(r"\]\((\.\./[^)]*)\)", document()))
-    assert paths == {"../tests/kernel/test_causes.py"}
-    assert [path for path in paths if not (ROOT / "docs" / path).is_file()] == []
+    assert paths == {"../tests/kernel"}
+    assert [path for path in paths if not (ROOT / "docs" / path).exists()] == []
 
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("deploy/**/*.md")])

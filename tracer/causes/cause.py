@@ -41,7 +41,7 @@ class Cause:
     ``remedy`` is a command to paste, or advice; only asked when the cause was
     established. ``lasting`` tells what usually did it, and so where the mend must go to
     stay. ``recognised`` tells people how arpwhy knows. ``shown_by`` are the faults of the
-    lab (tests/lab/faults) that bring it about: tests/kernel/test_causes.py runs each.
+    lab (tests/lab/faults) that bring it about: tests/kernel runs each.
     ``samples`` are for its page (tracer/causes/page.py).
 
     ``drops``: what the kernel drops under it, ``request`` or ``reply``; what it was seen to

@@ -24,7 +24,7 @@ _SAMPLE = {
     "sender_ip": "POD_IP",
     "target_ip": "169.254.1.1",
 }
-_TEST = "tests/kernel/test_causes.py"
+_TEST = "tests/kernel"
 
 _INTRODUCTION = """\
 # Causes
