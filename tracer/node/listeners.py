@@ -11,6 +11,7 @@ from pathlib import Path
 
 # Of the thread's namespace: net/packet/af_packet.c, packet_seq_show.
 _SOCKETS = Path("/proc/thread-self/net/packet")
+_OWN_DESCRIPTORS = Path("/proc/self/fd")
 # One of all protocols (0003) only looks on, as tcpdump does.
 _ARP = 0x0806
 _ALL_INTERFACES = 0
@@ -28,12 +29,16 @@ class ArpSocket:
 
 
 def sockets() -> tuple[ArpSocket, ...]:
-    """Those of the thread's network namespace. Raises OSError, ValueError."""
+    """Those of the thread's network namespace, without this process's own: to look for their
+    owner is to look through every process. Raises OSError, ValueError.
+    """
     try:
         lines = _SOCKETS.read_text(encoding="ascii").splitlines()
     except FileNotFoundError:
         return ()  # A kernel without packet sockets.
-    return tuple(parse(lines[1:]))
+    there = tuple(parse(lines[1:]))
+    own = set(_held(_OWN_DESCRIPTORS, frozenset(each.inode for each in there))) if there else ()
+    return tuple(each for each in there if each.inode not in own)
 
 
 def parse(lines: Iterable[str]) -> Iterator[ArpSocket]:
@@ -59,20 +64,24 @@ def programs(found: Iterable[ArpSocket]) -> dict[int, str]:
 
 def _holders(inodes: frozenset[int]) -> Iterator[tuple[int, int]]:
     """(inode, process) of each descriptor of such a socket that may be seen."""
-    wanted = {f"socket:[{inode}]": inode for inode in inodes}
     for descriptors in Path("/proc").glob("[0-9]*/fd"):
-        # Another user's process; one that ends meanwhile; a descriptor that was closed.
-        with contextlib.suppress(OSError):
-            for descriptor in descriptors.iterdir():
-                with contextlib.suppress(OSError):
-                    link = os.readlink(descriptor)  # noqa: PTH115 - no path
-                    if link in wanted:
-                        yield wanted[link], int(descriptors.parent.name)
+        for inode in _held(descriptors, inodes):
+            yield inode, int(descriptors.parent.name)
+
+
+def _held(descriptors: Path, inodes: frozenset[int]) -> Iterator[int]:
+    """Which of the sockets a process holds."""
+    wanted = {f"socket:[{inode}]": inode for inode in inodes}
+    # Another user's process; one that ends meanwhile; a descriptor that was closed.
+    with contextlib.suppress(OSError):
+        for descriptor in descriptors.iterdir():
+            with contextlib.suppress(OSError):
+                link = os.readlink(descriptor)  # noqa: PTH115 - no path
+                if link in wanted:
+                    yield wanted[link]
 
 
 def _is_arpwhy(pid: int) -> bool:
-    if pid == os.getpid():
-        return True
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
