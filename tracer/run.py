@@ -79,12 +79,12 @@ class Live:
         # While the compiler works; it takes longest.
         try:
             self.links = LinkWatch(options.globs, time.time_ns)
+            self._stack.callback(self.links.close)
+            self._changes = Changes(neighbours=False)
+            self._stack.callback(self._changes.close)
         except OSError as error:
-            raise LoadError(f"cannot watch the links: {error}") from None
-        self._stack.callback(self.links.close)
+            raise LoadError(f"cannot watch links and routes: {error}") from None
         self._netns = netns.own()
-        self._changes = Changes(neighbours=False)
-        self._stack.callback(self._changes.close)
         self.investigator = Investigator(self._prepare_to_investigate)
         self._stack.callback(self.investigator.close)
         self.session: Session = loading.session()
