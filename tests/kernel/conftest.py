@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import not_yet
 import pytest
 from lab import Lab
 from lab.pod import Pod
@@ -24,13 +23,6 @@ from lab.tracer import Line, Tracer, command
 from tracer.kernel.engines.names import NAMES
 
 DEMANDED = os.environ.get("ARPWHY_TEST_ENGINES", "").split()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is not built yet is expected to fail, and named in the summary."""
-    for item in items:
-        if why := not_yet.why(item.nodeid):
-            item.add_marker(pytest.mark.xfail(reason=why, strict=True))
 
 
 # QEMU's software emulation is some 20 times slower.

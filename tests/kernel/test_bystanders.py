@@ -19,6 +19,10 @@ from scenarios import BYSTANDERS
 Benches = Mapping[str, Bench]
 ASKED = 53 if EMULATED else 211
 ANSWERED_BY = {"answered_by_program": "userspace", "answered_by_bpf": "bpf"}
+NOT_YET = {
+    "answered_by_program": "a program's first answer corrects: it is no first line",
+    "answered_twice": "that two answers came is not said yet",
+}
 # The request never comes to the functions that the other engines trace.
 SEEN_BY_TRACEPOINT_ALONE = frozenset({"answered_by_bpf"})
 
@@ -37,7 +41,17 @@ def pod(benches: Benches) -> Iterator[Pod]:
     made.delete()
 
 
-@pytest.mark.parametrize("name", BYSTANDERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        # Strict: what fails no more fails as such, and its line goes.
+        pytest.param(
+            name,
+            marks=[pytest.mark.xfail(reason=NOT_YET[name], strict=True)] if name in NOT_YET else [],
+        )
+        for name in BYSTANDERS
+    ],
+)
 def test_a_bystander_is_answered_and_not_flagged(benches: Benches, pod: Pod, name: str) -> None:
     fault, lab = FAULTS[name], pod.lab
     blind = {e for e in benches if e != "tracepoint" and name in SEEN_BY_TRACEPOINT_ALONE}

@@ -78,6 +78,16 @@ def _remedy(look: Look, seen: Seen) -> Remedy:
     )
 
 
+# For the page.
+_POD = Peer(
+    name="eth0",
+    mac="MAC",
+    up=True,
+    enslaved=False,
+    macs=frozenset({"MAC"}),
+    netns_path="/run/netns/POD",
+)
+
 CAUSE = Cause(
     name="reply_not_taken",
     means=(
@@ -111,30 +121,12 @@ CAUSE = Cause(
         Sample(
             when="its entry for the gateway is incomplete",
             seen={"answered_in_a_row": 4, "sender_mac": "MAC"},
-            look={
-                "peer": Peer(
-                    name="eth0",
-                    mac="MAC",
-                    up=True,
-                    enslaved=False,
-                    macs=frozenset({"MAC"}),
-                    netns_path="/run/netns/POD",
-                )
-            },
+            look={"peer": _POD},
         ),
         Sample(
             when="it asks from a MAC address that it does not have",
             seen={"answered_in_a_row": 4, "sender_mac": "OTHER"},
-            look={
-                "peer": Peer(
-                    name="eth0",
-                    mac="MAC",
-                    up=True,
-                    enslaved=False,
-                    macs=frozenset({"MAC"}),
-                    netns_path="/run/netns/POD",
-                )
-            },
+            look={"peer": _POD},
         ),
     ),
 )
