@@ -607,19 +607,25 @@ def test_another_namespace_is_looked_into(node: Node) -> None:
     assert found(node).reason == "unknown"
 
 
-def test_namespace_that_only_a_process_holds(node: Node) -> None:
+@pytest.fixture
+def held() -> Iterator[subprocess.Popen[bytes]]:
+    """The process that alone holds a namespace."""
     holder = subprocess.Popen(["unshare", "--net", "sleep", "60"])
     try:
         link = Path(f"/proc/{holder.pid}/ns/net")
         deadline = time.monotonic() + 5
         while link.stat().st_ino == netns.own() and time.monotonic() < deadline:
             time.sleep(0.01)
-        inode = link.stat().st_ino
-        assert inode != netns.own()
-        assert netns.find(inode) == str(link)
+        assert link.stat().st_ino != netns.own()
+        yield holder
     finally:
         holder.kill()
         holder.wait()
+
+
+def test_namespace_that_only_a_process_holds(held: subprocess.Popen[bytes]) -> None:
+    link = Path(f"/proc/{held.pid}/ns/net")
+    assert netns.find(link.stat().st_ino) == str(link)
 
 
 def test_namespace_that_is_gone(node: Node) -> None:
@@ -840,20 +846,13 @@ def test_the_peer_in_the_nodes_own_namespace(node: Node) -> None:
     assert (found.netns_path, found.name, found.neighbours) == (None, "up1", {})
 
 
-def test_the_peer_in_a_namespace_that_only_a_process_holds(node: Node) -> None:
-    holder = subprocess.Popen(["unshare", "--net", "sleep", "60"])
-    try:
-        path = Path(f"/proc/{holder.pid}/ns/net")
-        deadline = time.monotonic() + 5
-        while path.stat().st_ino == netns.own() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        node.run(f"ip link add cali7 type veth peer name eth7 netns {holder.pid}")
-        found = peer(node, "cali7")
-        assert isinstance(found, Peer)
-        assert (found.name, found.netns_path) == ("eth7", str(path))
-    finally:
-        holder.kill()
-        holder.wait()
+def test_the_peer_in_a_namespace_that_only_a_process_holds(
+    node: Node, held: subprocess.Popen[bytes]
+) -> None:
+    node.run(f"ip link add cali7 type veth peer name eth7 netns {held.pid}")
+    found = peer(node, "cali7")
+    assert isinstance(found, Peer)
+    assert (found.name, found.netns_path) == ("eth7", f"/proc/{held.pid}/ns/net")
 
 
 def test_a_peer_that_cannot_be_had(node: Node) -> None:
