@@ -12,14 +12,31 @@
 /* How long after the request a program's answer is taken for its answer. */
 #define ANSWERED_WITHIN 1000000000ull
 
+/* Was it answered just now, with another address? */
+static __always_inline int answers_again(struct slot *slot,
+					 struct exchange *exchange)
+{
+	struct answer *answer = answered.lookup(exchange);
+	struct request_event *rq = &slot->rq;
+
+	if (!answer || slot->reply_ts - answer->asked_ts >= ANSWERED_WITHIN ||
+	    !differ(answer->mac, slot->reply_mac))
+		return 0;
+	rq->ts = answer->asked_ts;
+	rq->late = LATE_AGAIN;
+	__builtin_memcpy(rq->other_mac, slot->reply_mac, 6);
+	return 1;
+}
+
 /* Fills the slot aside if the reply answers something that is known. */
 static __always_inline int fill_answered(struct slot *slot, struct sk_buff *skb,
 					 struct net_device *dev,
 					 struct arp_packet *arp)
 {
 	struct request_event *rq = &slot->rq, *asked;
-	struct exchange exchange;
 	u64 now = bpf_ktime_get_ns();
+	struct answer answer = {.ts = now};
+	struct exchange exchange;
 
 	rq->sender_ip = arp->target_ip;
 	rq->target_ip = arp->sender_ip;
@@ -31,6 +48,7 @@ static __always_inline int fill_answered(struct slot *slot, struct sk_buff *skb,
 	__builtin_memcpy(rq->sender_mac, arp->target_mac, 6);
 	slot->reply = (u64)skb;
 	slot->reply_ts = now;
+	__builtin_memcpy(slot->reply_mac, arp->sender_mac, 6);
 	if (is_deferred(rq))
 		return 1;
 	rq->answered_by = BY_USERSPACE;
@@ -41,7 +59,10 @@ static __always_inline int fill_answered(struct slot *slot, struct sk_buff *skb,
 	exchange = exchange_of(rq);
 	asked = refused.lookup(&exchange);
 	if (!asked) {
-		early_answers.update(&exchange, &now);
+		if (answers_again(slot, &exchange))
+			return 1;
+		__builtin_memcpy(answer.mac, arp->sender_mac, 6);
+		early_answers.update(&exchange, &answer);
 		return 0;
 	}
 	rq->ts = asked->ts;

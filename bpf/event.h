@@ -31,6 +31,7 @@ enum late {
 	LATE_SEEN = 1,
 	LATE_GIVEN_UP = 2, /* neither reply nor refusal was seen in time */
 	LATE_CORRECTS = 3, /* it had been told, and counted, as unanswered */
+	LATE_AGAIN = 4,	   /* and as answered: another one answers too */
 };
 
 enum answered_by {
@@ -95,11 +96,11 @@ struct request_event {
 	__be32 sender_ip;
 	__be32 target_ip;
 	u8 sender_mac[6];
-	u8 verdict;	/* enum verdict */
-	u8 dropped;	/* enum dropped */
-	u8 late;	/* enum late */
-	u8 answered_by; /* enum answered_by */
-	u8 pad[6];
+	u8 verdict;	 /* enum verdict */
+	u8 dropped;	 /* enum dropped */
+	u8 late;	 /* enum late */
+	u8 answered_by;	 /* enum answered_by */
+	u8 other_mac[6]; /* that another answer gave; 0: there was none */
 	char interface[16];
 };
 
@@ -199,6 +200,14 @@ struct exchange {
 	u64 device;
 	__be32 sender_ip;
 	__be32 target_ip;
+};
+
+/* What was answered, and with which address; 0: not seen. */
+struct answer {
+	u64 asked_ts;
+	u64 ts;
+	u8 mac[6];
+	u8 pad[2];
 };
 
 struct queue {

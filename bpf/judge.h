@@ -27,7 +27,8 @@ struct slot {
 	u8 hopeless;  /* arp_rcv refuses it for what stands in it */
 	u8 moved;     /* to another device, or queue: judged there */
 	u8 copy_dropped;
-	u8 pad[2];
+	u8 reply_mac[6];
+	u8 pad[4];
 };
 
 #define SETTLED_AT_ONCE 4
@@ -46,8 +47,10 @@ BPF_PERCPU_ARRAY(slots, struct slot, SLOTS);
 BPF_PERCPU_ARRAY(aside, struct slot, 1);
 /* Refused, newest of its kind: a program may answer it yet. */
 BPF_TABLE("lru_hash", struct exchange, struct request_event, refused, 1024);
-/* When a program answered a request that was not settled then. */
-BPF_TABLE("lru_hash", struct exchange, u64, early_answers, 1024);
+/* A program's answer to a request that was not settled then. */
+BPF_TABLE("lru_hash", struct exchange, struct answer, early_answers, 1024);
+/* The newest of its kind that was answered: another may answer it too. */
+BPF_TABLE("lru_hash", struct exchange, struct answer, answered, 4096);
 /* Who is answered by programs, and when that was last seen. */
 BPF_TABLE("lru_hash", struct other_target, u64, answering, 1024);
 /* Requests that wait in the queue of another device, and when they came. */
@@ -204,18 +207,21 @@ static __always_inline int left_to_program(struct slot *slot)
 	struct request_event *rq = &slot->rq;
 	struct exchange exchange = exchange_of(rq);
 	struct other_target key = whose(rq);
-	u64 *answered = early_answers.lookup(&exchange);
+	struct answer *early = early_answers.lookup(&exchange);
+	u64 *seen_ts;
 
-	if (answered && *answered >= rq->ts) {
+	if (early && early->ts >= rq->ts) {
 		rq->answered_by = BY_USERSPACE;
 		rq->verdict = VERDICT_ANSWERED;
-		rq->latency_ns = *answered - rq->ts;
-		answering.update(&key, answered);
+		rq->latency_ns = early->ts - rq->ts;
+		slot->reply_ts = early->ts;
+		__builtin_memcpy(slot->reply_mac, early->mac, 6);
+		answering.update(&key, &early->ts);
 		early_answers.delete(&exchange);
 		return 0;
 	}
-	answered = answering.lookup(&key);
-	if (!answered || bpf_ktime_get_ns() - *answered > PROGRAM_REMEMBERED) {
+	seen_ts = answering.lookup(&key);
+	if (!seen_ts || bpf_ktime_get_ns() - *seen_ts > PROGRAM_REMEMBERED) {
 		refused.update(&exchange, rq);
 		return 0;
 	}
@@ -246,6 +252,35 @@ static __always_inline u64 has_waited(struct slot *slot)
 	return came;
 }
 
+/* Not if either is not known. */
+static __always_inline int differ(u8 *mac, u8 *other)
+{
+	u32 i, set = 0, other_set = 0, different = 0;
+
+	for (i = 0; i < 6; i++) {
+		set |= mac[i];
+		other_set |= other[i];
+		different |= mac[i] ^ other[i];
+	}
+	return set && other_set && different;
+}
+
+/* It is answered; or twice, if a program was faster. */
+static __always_inline void note_answer(struct slot *slot, u64 asked_ts)
+{
+	struct request_event *rq = &slot->rq;
+	struct exchange exchange = exchange_of(rq);
+	struct answer *early = early_answers.lookup(&exchange);
+	struct answer answer = {.asked_ts = asked_ts, .ts = slot->reply_ts};
+
+	__builtin_memcpy(answer.mac, slot->reply_mac, 6);
+	if (early && early->ts >= asked_ts && differ(early->mac, answer.mac)) {
+		__builtin_memcpy(rq->other_mac, early->mac, 6);
+		early_answers.delete(&exchange);
+	}
+	answered.update(&exchange, &answer);
+}
+
 static __always_inline void settle(struct slot *slot)
 {
 	struct request_event *rq = &slot->rq;
@@ -256,7 +291,7 @@ static __always_inline void settle(struct slot *slot)
 
 	if (slot->moved)
 		return;
-	if (late == LATE_CORRECTS)
+	if (late == LATE_CORRECTS || late == LATE_AGAIN)
 		rq->ts = slot->reply_ts;
 	else if (late)
 		came = has_waited(slot);
@@ -272,13 +307,17 @@ static __always_inline void settle(struct slot *slot)
 		rq->verdict = VERDICT_DEFERRED;
 	else
 		rq->verdict = VERDICT_UNANSWERED;
-	if (slot->reply && came && rq->dropped != DROPPED_REPLY)
+	if (slot->reply && came && late != LATE_AGAIN &&
+	    rq->dropped != DROPPED_REPLY)
 		rq->latency_ns = slot->reply_ts - came;
 	if (rq->verdict == VERDICT_DEFERRED)
 		defer(rq);
 	if (rq->verdict == VERDICT_UNANSWERED && !late && left_to_program(slot))
 		return;
-	add_count(rq);
+	if (late != LATE_AGAIN)
+		add_count(rq);
+	if (late != LATE_AGAIN && rq->verdict == VERDICT_ANSWERED)
+		note_answer(slot, came ?: rq->ts);
 	if (rq->verdict == VERDICT_UNANSWERED) {
 		note_conf(&slot->trail, rq);
 		note_taken(slot);
@@ -576,6 +615,7 @@ static __always_inline int reply_seen(struct round *round, struct sk_buff *skb,
 	slot->rq.dropped = DROPPED_NOTHING;
 	slot->reply = (u64)skb;
 	slot->reply_ts = bpf_ktime_get_ns();
+	__builtin_memcpy(slot->reply_mac, arp->sender_mac, 6);
 	return 1;
 }
 

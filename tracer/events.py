@@ -47,7 +47,9 @@ class Request:
     was reported as deferred before; it is not a new request. ``corrects`` marks an answer
     that came after the request was reported as unanswered: it is no new request either.
     ``answered_by`` is ``kernel``, ``userspace`` (a program's packet socket) or ``bpf``,
-    None unless answered; ``answers`` is 2 when two answers came from different addresses.
+    None unless answered; ``answers`` is 2 when two answers came from different addresses
+    (evidence ``other_mac``: the second one's), and ``again`` marks the second answer to a
+    request that was reported as answered: no new request.
     """
 
     ts: int
@@ -65,6 +67,12 @@ class Request:
     answered_by: str | None = None
     answers: int = 1
     corrects: bool = False
+    again: bool = False
+
+    @property
+    def is_new(self) -> bool:
+        """Whether this request was not reported before."""
+        return not (self.late or self.corrects or self.again)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ class StartNotice:
 
 @dataclass(frozen=True, slots=True)
 class RequestNotice:
-    """One judged request. ``settled``: it was reported before, as deferred, or as unanswered
-    (``corrects``); it is no new one.
+    """One judged request. ``settled``: it was reported before, as deferred, as unanswered
+    (``corrects``), or (``answers`` 2) as answered; it is no new one.
 
     ``answered_by`` is None unless answered; ``answers``: so many came from different addresses.
     """

@@ -49,7 +49,7 @@ class Pipeline:
             self._recording.flush()
 
     def feed(self, event: Event) -> None:
-        new = isinstance(event, Request) and not (event.late or event.corrects)
+        new = isinstance(event, Request) and event.is_new
         if self._left is not None and new:
             if self._left == 0:
                 return

@@ -10,7 +10,7 @@ from tracer.events import InterfaceCount, Neighbour, Request, Verdict
 from tracer.kernel.decode import Decoder
 from tracer.kernel.functions import Functions
 
-REQUEST = struct.Struct("=IIQQQQII4s4s6sBBBB6x16s")
+REQUEST = struct.Struct("=IIQQQQII4s4s6sBBBB6s16s")
 NEIGHBOUR = struct.Struct("=IIQQI4sBB6s16s")
 NO_TRAIL = bytes(120)
 COUNT_KEY = struct.Struct("=QII")
@@ -38,10 +38,11 @@ def request(
     reason: int = 0,
     at: int = 0,
     by: int = 0,
+    other_mac: bytes = bytes(6),
 ) -> bytes:
     return REQUEST.pack(
         1, 7, 0xFFFF888000000000, 23, latency, at, reason, 4026531840, POD, GATEWAY, MAC,
-        verdict, dropped, late, by, b"calic577831ffc7",
+        verdict, dropped, late, by, other_mac, b"calic577831ffc7",
     )  # fmt: skip
 
 
@@ -65,6 +66,17 @@ def test_an_answer_of_a_program_that_came_after_all() -> None:
     event = decoder().event(request(verdict=0, late=3, by=1))
     assert isinstance(event, Request)
     assert (event.answered_by, event.corrects, event.late) == ("userspace", True, False)
+
+
+def test_a_second_answer() -> None:
+    other = bytes.fromhex("02005e005302")
+    event = decoder().event(request(verdict=0, late=4, by=1, other_mac=other))
+    assert isinstance(event, Request)
+    assert (event.answers, event.evidence) == (2, {"other_mac": "02:00:5e:00:53:02"})
+    assert (event.again, event.late, event.corrects, event.is_new) == (True, False, False, False)
+    both = decoder().event(request(verdict=0, other_mac=other))
+    assert isinstance(both, Request)
+    assert (both.answers, both.is_new) == (2, True)
 
 
 def test_a_device_is_a_number_and_no_kernel_address() -> None:

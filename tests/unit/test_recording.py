@@ -112,7 +112,7 @@ def test_the_format_is_the_documented_one(tmp_path: Path) -> None:
     assert lost == ["Lost", 5, 17, 0]
     assert request[0] == "Request"
     assert request[9:13] == ["unanswered", None, False, REQUEST.evidence]
-    assert request[13:] == [None, 1, False]
+    assert request[13:] == [None, 1, False, False]
 
 
 def test_any_mapping_is_evidence(tmp_path: Path) -> None:

@@ -101,6 +101,18 @@ def test_requests(verdict: Verdict, latency_ns: int | None, settled: bool, tail:
     assert len(line) <= 80  # with its newline
 
 
+def test_two_answers() -> None:
+    twice = dataclasses.replace(
+        REQUEST,
+        latency_ns=None,
+        settled=True,
+        answers=2,
+        evidence={"other_mac": "02:00:5e:00:53:02"},
+    )
+    assert plain(twice) == f"{HEAD} answered\n    by another one too, with 02:00:5e:00:53:02\n"
+    assert "another address" in plain(dataclasses.replace(twice, evidence={}))  # a recording's
+
+
 def test_columns_stay_where_they_are_for_shorter_names() -> None:
     line = plain(dataclasses.replace(REQUEST, interface="calia", sender_ip="10.65.0.2"))
     assert line == (

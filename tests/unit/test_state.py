@@ -810,6 +810,22 @@ def test_a_snapshot_that_knew_of_a_correction_counts_it_once() -> None:
     assert state.totals().corrected == 1
 
 
+def test_a_second_answer_is_told_and_not_counted() -> None:
+    state = State()
+    again = replace(req(2, A), answers=2, again=True, evidence={"other_mac": "02:00:00:00:00:02"})
+    first, second = feed(state, req(1, A), again)
+    assert isinstance(first, RequestNotice) and isinstance(second, RequestNotice)
+    assert (first.settled, first.answers) == (False, 1)
+    assert (second.settled, second.corrects, second.answers) == (True, False, 2)
+    assert counts(state) == (1, 1, 0, 0, 0)
+
+
+def test_a_second_answer_of_an_interface_that_is_gone_is_not_counted() -> None:
+    state = State()
+    feed(state, req(1, A), LinkGone(2, 1, 7, "cali7"), replace(req(3, A), answers=2, again=True))
+    assert counts(state) == (1, 1, 0, 0, 0)
+
+
 def test_skipped_runs_are_told_and_add_up() -> None:
     state = State()
     assert feed(state, Lost(1, 0, 3), Lost(2, 5, 4)) == [LostNotice(1, 0, 3), LostNotice(2, 5, 4)]

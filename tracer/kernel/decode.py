@@ -67,6 +67,7 @@ class Decoder:
             enums["answered_by"][name]: word for name, word in _ANSWERED_BY.items()
         }
         self._corrects = enums["late"]["LATE_CORRECTS"]
+        self._again = enums["late"]["LATE_AGAIN"]
         self._devices: dict[int, int] = {}
         self._pointers: list[int] = [0]
 
@@ -90,6 +91,9 @@ class Decoder:
     def _decode_request(self, sample: bytes) -> Request:
         raw = self._request.unpack(sample)
         verdict = self.verdicts[raw.verdict]
+        twice = any(raw.other_mac)
+        # An unanswered one has its trail behind it.
+        evidence = self._evidence(raw, sample) if len(sample) > self._request.size else _NOTHING
         return Request(
             ts=raw.ts + self.offset,
             netns=raw.netns,
@@ -101,13 +105,14 @@ class Decoder:
             target_ip=address(raw.target_ip),
             verdict=verdict,
             latency_ns=raw.latency_ns or None,
-            late=bool(raw.late) and raw.late != self._corrects,
-            # An unanswered one has its trail behind it.
-            evidence=self._evidence(raw, sample) if len(sample) > self._request.size else _NOTHING,
+            late=bool(raw.late) and raw.late not in (self._corrects, self._again),
+            evidence={"other_mac": raw.other_mac.hex(":")} if twice else evidence,
             answered_by=(
                 self._answered_by[raw.answered_by] if verdict is Verdict.ANSWERED else None
             ),
+            answers=2 if twice else 1,
             corrects=raw.late == self._corrects,
+            again=raw.late == self._again,
         )
 
     def _evidence(self, raw: Any, sample: bytes) -> Evidence:

@@ -83,14 +83,20 @@ class TextSink:
         return ""
 
     def _request(self, notice: RequestNotice) -> str:
-        word = _WORDS[notice.verdict, notice.settled]
+        twice = notice.answers > 1
+        word = _WORDS[notice.verdict, notice.settled and not twice]
         if notice.latency_ns is not None:
             word = f"{word:11} {latency(notice.latency_ns):>5}"
         return (
             f"{self._time(notice.ts)} {printable(notice.interface):15}"
             f" {printable(notice.target_ip)} tell {printable(notice.sender_ip):15}"
-            f" {self._style(word, **_STYLES[notice.verdict])}\n"
+            f" {self._style(word, **_STYLES[notice.verdict])}"
+            f"{self._other(notice.evidence) if twice else ''}\n"
         )
+
+    def _other(self, evidence: Mapping[str, Any]) -> str:
+        mac = printable(str(evidence.get("other_mac", "another address")))
+        return self._style(f"\n{_INDENT}by another one too, with {mac}", fg="yellow")
 
     def _flag(self, notice: FlagNotice) -> str:
         return self._raised(notice) if notice.state == "raised" else self._cleared(notice)

@@ -130,7 +130,7 @@ class State:
                 self._stray_request(event, out)
                 return
         if interface.not_pod is not None:
-            if event.late or event.corrects:
+            if not event.is_new:
                 return  # it was told as ignored
             event = _ignored(event, interface.not_pod)
             verdict = event.verdict
@@ -139,24 +139,11 @@ class State:
             interface.named(event.interface, event.ts)
         interface.last_seen_ts = max(interface.last_seen_ts, event.ts)
 
+        if event.again:
+            out.append(request_notice(event, None, None))  # its first answer was counted
+            return
         if verdict is ANSWERED:
-            if event.late or event.corrects or event.ts <= tally.ahead_ts:
-                change = change_by(tally, event)
-                apply(tally, change)
-                apply(run.tally, change)
-                run.attribute(None, change.unanswered)
-            else:  # The healthy case, which must be cheap.
-                tally.answered += 1
-                tally.counted.answered += 1
-                run.tally.answered += 1
-            interface.last_answered_ts = max(interface.last_answered_ts, event.ts)
-            if event.latency_ns is not None:
-                interface.latency.observe(event.latency_ns)
-                run.latency.observe(event.latency_ns)
-            out.append(request_notice(event, None, None))
-            asks_on = interface.asks_on(event.target_ip, event.sender_ip, event.ts)
-            if asks_on or interface.incidents:
-                self._flags.answered(interface, event, asks_on, out)
+            self._answered(interface, event, out)
             return
 
         change = change_by(tally, event)
@@ -167,6 +154,26 @@ class State:
             self._flags.unanswered(interface, event, change.unanswered > 0, out)
         else:
             out.append(request_notice(event, None, None))
+
+    def _answered(self, interface: Interface, event: Request, out: list[Notice]) -> None:
+        run, tally = self._run, interface.tally
+        if event.late or event.corrects or event.ts <= tally.ahead_ts:
+            change = change_by(tally, event)
+            apply(tally, change)
+            apply(run.tally, change)
+            run.attribute(None, change.unanswered)
+        else:  # The healthy case, which must be cheap.
+            tally.answered += 1
+            tally.counted.answered += 1
+            run.tally.answered += 1
+        interface.last_answered_ts = max(interface.last_answered_ts, event.ts)
+        if event.latency_ns is not None:
+            interface.latency.observe(event.latency_ns)
+            run.latency.observe(event.latency_ns)
+        out.append(request_notice(event, None, None))
+        asks_on = interface.asks_on(event.target_ip, event.sender_ip, event.ts)
+        if asks_on or interface.incidents:
+            self._flags.answered(interface, event, asks_on, out)
 
     def _whose(self, event: Request | Neighbour, out: list[Notice]) -> Interface | None:
         """The interface of an event; None if that one is gone already."""

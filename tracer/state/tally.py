@@ -94,7 +94,9 @@ def change_by(tally: Tally, event: Request) -> Change:
     verdict = event.verdict
     settles = event.late and tally.deferred > 0
     known = event.ts <= tally.ahead_ts
-    if event.corrects:
+    if event.again:
+        change = NO_CHANGE
+    elif event.corrects:
         change = _correction(tally, known)
     elif verdict is Verdict.ANSWERED:
         change = SETTLED_ANSWERED if settles else ANSWERED

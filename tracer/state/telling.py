@@ -38,7 +38,7 @@ def request_notice(event: Request, reason: str | None, confidence: str | None) -
         confidence,
         event.latency_ns,
         event.evidence,
-        event.late or event.corrects,
+        not event.is_new,
         event.answered_by,
         event.answers,
         event.corrects,
