@@ -14,6 +14,7 @@ from lab import Lab, frames, links, traffic, wiring
 from lab.errors import LabError, Unavailable
 from lab.names import GATEWAY, HOST_MAC
 from lab.pod import Pod
+from lab.tracer import command
 from results import Result, note, note_unavailable
 
 Benches = Mapping[str, Bench]
@@ -54,13 +55,13 @@ def _mac(ipr: object, name: str) -> str:
 
 
 def _ip(pod: Pod, *commands: str) -> None:
-    for command in commands:
-        pod.lab.node.tool(["ip", *command.split()], package="iproute2")
+    for line in commands:
+        pod.lab.node.tool(["ip", *line.split()], package="iproute2")
 
 
 def _ip_inside(pod: Pod, *commands: str) -> None:
-    for command in commands:
-        pod.tool(["ip", *command.split()], package="iproute2")
+    for line in commands:
+        pod.tool(["ip", *line.split()], package="iproute2")
 
 
 def _named(pod: Pod) -> str:
@@ -121,11 +122,14 @@ def vrf(pod: Pod) -> Device:
     return Device(pod, pod.interface)
 
 
-def netkit(pod: Pod) -> Device:
-    """In the mode l2; in l3 there is no ARP (drivers/net/netkit.c: IFF_NOARP)."""
+def netkit(pod: Pod, mode: str = "l2") -> Device:
     name = _named(pod)
-    pair = f"link add {name} address {HOST_MAC} type netkit mode l2 peer name nk{pod.name}"
-    _ip(pod, pair, f"link set nk{pod.name} netns {pod.netns}")
+    mac = f"address {HOST_MAC} " if mode == "l2" else ""
+    _ip(
+        pod,
+        f"link add {name} {mac}type netkit mode {mode} peer name nk{pod.name}",
+        f"link set nk{pod.name} netns {pod.netns}",
+    )
     _ip_inside(pod, f"link set nk{pod.name} up")
     _pod_link(pod, name)
     return Device(pod, name, f"nk{pod.name}")
@@ -177,3 +181,32 @@ def test_a_link_of_another_kind(benches: Benches, make: Callable[[Pod], Device])
     lab.delete_pod(pod)
     lab.node.run(["ip", "link", "del", device.name])
     assert wrong == {}
+
+
+def test_a_link_without_arp_is_not_judged(benches: Benches) -> None:
+    """netkit in the mode l3 (drivers/net/netkit.c: IFF_NOARP): packets go without ARP."""
+    lab = next(iter(benches.values())).lab
+    pod = lab.add_pod(f"d{next(NUMBERS)}")
+    try:
+        device = netkit(pod, "l3")
+    except (Unavailable, LabError) as lack:
+        note_unavailable("answered", "link_netkit_l3", str(lack))
+        lab.delete_pod(pod)
+        pytest.skip(f"netkit in mode l3: {lack}")
+    _ip_inside(pod, f"route replace default dev {device.inner}")
+    assert pod.ping_gateway(10)
+    told = lab.node.run([*command(), "diagnose", "-i", device.name], timeout=PATIENCE_S)
+    wrong = {}
+    for engine, bench in benches.items():
+        flags = bench.tracer.flags(device.name)
+        note(
+            Result(
+                engine, "answered", "link_netkit_l3", "flagged" if flags else "answered", "observed"
+            )
+        )
+        if flags:
+            wrong[engine] = flags
+    lab.delete_pod(pod)
+    lab.node.run(["ip", "link", "del", device.name])
+    assert wrong == {}
+    assert "nobody asks by ARP there (netkit in mode l3)" in told.stdout

@@ -427,6 +427,6 @@ def test_what_is_no_pods_link_is_said_and_not_judged() -> None:
     aside = (("lo", "it is the loopback"),)
     found = judged(not_pods=aside)
     assert not found.problems
-    said = "lo is not judged: it is the loopback, so it is no pod's link"
+    said = "lo is not judged: it is the loopback"
     assert Text().whole(found, "lo") == f"{said}\n"
     assert said in Text().whole(judged(surveyed(WHOLE), not_pods=aside), "lo cali*")

@@ -9,7 +9,7 @@ from tracer.node.link import Link
 from tracer.node.pod_link import why_not
 
 
-def link(name: str, kind: str | None, *, loopback: bool = False) -> Link:
+def link(name: str, kind: str | None, *, loopback: bool = False, no_arp: str | None = None) -> Link:
     return Link(
         ifindex=7,
         name=name,
@@ -22,6 +22,7 @@ def link(name: str, kind: str | None, *, loopback: bool = False) -> Link:
         xdp=None,
         kind=kind,
         loopback=loopback,
+        no_arp=no_arp,
     )
 
 
@@ -34,6 +35,11 @@ def link(name: str, kind: str | None, *, loopback: bool = False) -> Link:
         (link("uplink0", "veth"), [8], None),
         (link("tap1", "tun"), [], None),
         (link("cali5f1e1d00000", "veth"), [7], None),
+        (
+            link("cali5f1e1d00000", "netkit", no_arp="netkit in mode l3"),
+            [],
+            "nobody asks by ARP there (netkit in mode l3)",
+        ),
         (link("cali5f1e1d0000g", "veth"), [7], "a default route with a gateway leaves through it"),
     ],
 )

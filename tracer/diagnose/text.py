@@ -48,7 +48,7 @@ class Text:
         aside = [
             line
             for name, why in diagnosis.not_pods
-            for line in _wrapped(f"{name} is not judged: {why}, so it is no pod's link", indent="")
+            for line in _wrapped(f"{name} is not judged: {why}", indent="")
         ]
         if not found and aside:
             return "".join(f"{line}\n" for line in aside)

@@ -14,11 +14,13 @@ IFINFOMSG = struct.Struct("=BxHiII")  # family, type, index, flags, change
 # linux/if_link.h
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_QDISC, _IFLA_MASTER = 1, 3, 6, 10
 _IFLA_LINKINFO, _IFLA_STATS64, _IFLA_AF_SPEC, _IFLA_EXT_MASK, _IFLA_XDP = 18, 23, 26, 29, 43
-_IFLA_INFO_KIND, _IFLA_INFO_SLAVE_KIND = 1, 4
+_IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_INFO_SLAVE_KIND = 1, 2, 4
+_IFLA_NETKIT_MODE, _NETKIT_L3 = 5, 1
 _IFLA_INET_CONF = 1
 _RTEXT_FILTER_SKIP_STATS = 1 << 3  # IPv6's; the interface's own come all the same
 _RX_OTHERHOST_DROPPED = 24  # of struct rtnl_link_stats64's numbers; since Linux 5.19
 _IFLA_XDP_ATTACHED = 2
+_ETHERNET, _LOOPBACK = 1, 772  # ARPHRD_* of linux/if_arp.h
 # linux/if.h
 _IFF_UP, _IFF_LOOPBACK, _IFF_NOARP, _IFF_LOWER_UP = 0x1, 0x8, 0x80, 0x10000
 _XDP = {1: "native", 2: "generic", 3: "offloaded", 4: "native"}  # XDP_ATTACHED_*
@@ -49,7 +51,8 @@ class Link:
     ``kind`` is the interface's own (``veth``), ``qdisc`` its root queue's. ``conf``:
     sysctls of net.ipv4.conf by name; none where IPv4 is not on the interface.
     ``otherhost``: IP packets that came in for another MAC address and were dropped for that
-    (net/ipv4/ip_input.c, ip_rcv_core); None before Linux 5.19.
+    (net/ipv4/ip_input.c, ip_rcv_core); None before Linux 5.19. ``no_arp``: why its packets
+    have no Ethernet header to be found by ARP; None: they have.
     """
 
     ifindex: int
@@ -66,6 +69,7 @@ class Link:
     conf: Mapping[str, int] = field(default_factory=dict)
     loopback: bool = False
     otherhost: int | None = None
+    no_arp: str | None = None
 
     @property
     def blind(self) -> str | None:
@@ -84,9 +88,10 @@ class Link:
 
 def parse(body: bytes) -> Link:
     """The body of an RTM_NEWLINK message. Raises ValueError for a malformed one."""
-    _, _, ifindex, flags, _ = IFINFOMSG.unpack_from(body)
+    _, hardware, ifindex, flags, _ = IFINFOMSG.unpack_from(body)
     attributes = netlink.attributes(body, IFINFOMSG.size)
     info = netlink.attributes(attributes.get(_IFLA_LINKINFO, b""), 0)
+    kind = netlink.text(info.get(_IFLA_INFO_KIND))
     xdp = netlink.attributes(attributes.get(_IFLA_XDP, b""), 0).get(_IFLA_XDP_ATTACHED, b"\0")
     return Link(
         ifindex=ifindex,
@@ -99,10 +104,11 @@ def parse(body: bytes) -> Link:
         master_kind=netlink.text(info.get(_IFLA_INFO_SLAVE_KIND)),
         xdp=_XDP.get(xdp[0]),
         qdisc=netlink.text(attributes.get(_IFLA_QDISC)),
-        kind=netlink.text(info.get(_IFLA_INFO_KIND)),
+        kind=kind,
         conf=_conf(attributes.get(_IFLA_AF_SPEC, b"")),
         loopback=bool(flags & _IFF_LOOPBACK),
         otherhost=_otherhost(attributes.get(_IFLA_STATS64, b"")),
+        no_arp=_no_arp(kind, hardware, info.get(_IFLA_INFO_DATA, b"")),
     )
 
 
@@ -110,6 +116,15 @@ def question(ifindex: int = 0) -> bytes:
     """The body of RTM_GETLINK for that interface, or for a dump of all."""
     mask = netlink.attribute(_IFLA_EXT_MASK, struct.pack("=I", _RTEXT_FILTER_SKIP_STATS))
     return IFINFOMSG.pack(0, 0, ifindex, 0, 0) + mask
+
+
+def _no_arp(kind: str | None, hardware: int, data: bytes) -> str | None:
+    if hardware not in (_ETHERNET, _LOOPBACK):
+        return f"{kind or 'link'} of no Ethernet"
+    if kind == "netkit":
+        mode = netlink.number(netlink.attributes(data, 0).get(_IFLA_NETKIT_MODE))
+        return "netkit in mode l3" if mode == _NETKIT_L3 else None
+    return None
 
 
 def _otherhost(raw: bytes) -> int | None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which interfaces are no pod's link: nothing is to be proxied on them, so none is judged."""
+"""Which interfaces are no pod's link, or one without ARP: nothing is to be proxied on them, so
+none is judged."""
 
 from __future__ import annotations
 
@@ -17,6 +18,8 @@ def why_not(link: Link, gateways: Callable[[], Collection[int]]) -> str | None:
     """None: it may be a pod's. ``gateways``: the indexes of the interfaces by which a default
     route with a gateway leaves (:func:`tracer.node.routes.gateways`); only asked if it matters.
     """
+    if link.no_arp is not None:
+        return f"nobody asks by ARP there ({link.no_arp})"
     if _CALICO.fullmatch(link.name):
         return None
     if link.loopback:
