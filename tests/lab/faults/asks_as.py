@@ -7,6 +7,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
+from ..errors import Unavailable
 from ..wiring import NODE_ADDRESS, ROUTER_ADDRESS
 from .devices import add, delete, ip, name_for
 from .registry import Saved, fault
@@ -64,8 +65,11 @@ def _without_services(lab: Lab, pod: Pod, _: Saved) -> None:
     remedy="advice",
 )
 def asks_as_local_service(lab: Lab, pod: Pod) -> Saved:
-    """A bridge, for want of dummies on some kernels: what matters is the address."""
+    """On a dummy, as kube-proxy makes it; where there is none, a bridge: the address matters."""
     name = name_for(pod, "ipvs")
-    add(lab, name, "bridge")
+    try:
+        add(lab, name, "dummy")
+    except Unavailable:
+        add(lab, name, "bridge")
     ip(lab, "address", "add", f"{_VIP}/32", "dev", name)
     return {}
