@@ -46,7 +46,7 @@ static __always_inline int fill_answered(struct slot *slot, struct sk_buff *skb,
 	rq->late = LATE_SEEN;
 	rq->ts = now;
 	__builtin_memcpy(rq->sender_mac, arp->target_mac, 6);
-	slot->reply = (u64)skb;
+	slot->reply = skb;
 	slot->reply_ts = now;
 	__builtin_memcpy(slot->reply_mac, arp->sender_mac, 6);
 	if (is_deferred(rq))
@@ -71,7 +71,7 @@ static __always_inline int fill_answered(struct slot *slot, struct sk_buff *skb,
 	return now - rq->ts < ANSWERED_WITHIN;
 }
 
-/* A reply that no open request asked for. Says if the slot aside is to be
+/* A reply that no open request asked for. Gives 1 if the slot aside is to be
  * settled. */
 static __always_inline int stray_answers(struct round *round,
 					 struct sk_buff *skb,
@@ -86,7 +86,6 @@ static __always_inline int stray_answers(struct round *round,
 		give_aside_back(round);
 		return 0;
 	}
-	settle_only_aside(round);
 	return 1;
 }
 
@@ -121,8 +120,7 @@ int expire(struct bpf_raw_tracepoint_args *ctx)
 	slot->rq = *asked;
 	slot->rq.ts = bpf_ktime_get_ns();
 	slot->rq.late = LATE_GIVEN_UP;
-	settle_only_aside(round);
-	SETTLE_ASIDE(ctx);
+	settle_aside_now(ctx);
 	return 0;
 }
 

@@ -24,7 +24,7 @@ static __always_inline int is_done(struct slot *slot)
 }
 
 /* fib_table_lookup(table, flow, next hop, error): net/ipv4/fib_trie.c */
-RAW_TRACEPOINT_PROBE(fib_table_lookup)
+CLOSER_HOOK(fib_table_lookup)
 {
 	struct flowi4 *flow = (struct flowi4 *)ctx->args[1];
 	struct fib_nh_common *hop = (struct fib_nh_common *)ctx->args[2];
@@ -57,7 +57,7 @@ RAW_TRACEPOINT_PROBE(fib_table_lookup)
 			break;
 		trail = &slot->trail;
 		if (is_done(slot) ||
-		    (REACHED_IS_SEEN(slot->rq.netns) && !IS_IN_ARP(slot)))
+		    (reached_is_seen(slot->rq.netns) && !may_be_in_arp(slot)))
 			continue;
 		/* Of several tables the last one asked decides. */
 		if (slot->rq.target_ip == target &&
@@ -109,10 +109,10 @@ static __always_inline void note_reply(struct round *round, struct sk_buff *skb,
 {
 	struct slot *slot;
 
-	if (in != IN___DEV_QUEUE_XMIT)
+	if (in != IN___DEV_QUEUE_XMIT || answered_by(round, skb, arp))
 		return;
-	slot = asked_by(round, (u64)skb, (u64)dev, arp);
-	if (slot && !slot->reply)
+	slot = awaiting(round, dev, arp);
+	if (slot)
 		slot->trail.taken_in = in;
 }
 
@@ -125,10 +125,10 @@ static __always_inline int was_in_arp_process(struct slot *slot,
 {
 	if (slot->processed || slot->trail.known & KNOWN_TARGET)
 		return 1;
-	return ARP_IN_COMES_LATE ? slot->skb != (u64)skb : slot->reached;
+	return ARP_IN_COMES_LATE ? slot->skb != skb : slot->reached;
 }
 
-RAW_TRACEPOINT_PROBE(consume_skb)
+CLOSER_HOOK(consume_skb)
 {
 	struct sk_buff *skb = (struct sk_buff *)ctx->args[0];
 	struct net_device *dev = 0;
@@ -139,10 +139,10 @@ RAW_TRACEPOINT_PROBE(consume_skb)
 	struct slot *slot;
 	u8 in;
 
-	if (!is_arp(skb))
-		return 0;
+	/* First what is in the cache: few packets come while a request is open.
+	 */
 	round = this_round();
-	if (!round || !open_slots(round))
+	if (!round || !open_slots(round) || !is_arp(skb))
 		return 0;
 	READ(dev, skb->dev);
 	if (!dev || !read_arp(skb, network_header(skb), &arp) ||
@@ -154,7 +154,7 @@ RAW_TRACEPOINT_PROBE(consume_skb)
 		return 0;
 	}
 	READ(head, skb->head);
-	slot = slot_of(round, (u64)skb, (u64)head, 0, &arp);
+	slot = slot_of(round, skb, head, 0, &arp);
 	if (!slot || slot->reply || is_done(slot))
 		return 0;
 	trail = &slot->trail;

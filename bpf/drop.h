@@ -51,7 +51,7 @@ static __always_inline void note_drop(struct slot *slot, u8 what,
 	/* Where the stack cannot be read: before ARP, or in it. */
 	if (freed->in == IN_UNKNOWN && what == DROPPED_REQUEST &&
 	    !slot->rq.late &&
-	    (slot->reached || REACHED_IS_SEEN(slot->rq.netns)))
+	    (slot->reached || reached_is_seen(slot->rq.netns)))
 		slot->trail.freed_in = slot->reached
 					       ? IN_ARP_RCV
 					       : IN___NETIF_RECEIVE_SKB_CORE;
@@ -66,12 +66,13 @@ static __always_inline void note_drop(struct slot *slot, u8 what,
 static __always_inline void
 reply_dropped(struct round *round, struct freed *freed, struct arp_packet *arp)
 {
-	struct slot *slot =
-		asked_by(round, (u64)freed->skb, (u64)freed->dev, arp);
+	struct slot *slot = answered_by(round, freed->skb, arp);
 
 	if (!slot)
+		slot = awaiting(round, freed->dev, arp);
+	if (!slot)
 		return;
-	if (slot->skb != (u64)freed->skb &&
+	if (slot->skb != freed->skb &&
 	    (freed->iif || freed->in == IN_DO_XDP_GENERIC))
 		return;
 	note_drop(slot, DROPPED_REPLY, freed);
@@ -210,10 +211,10 @@ static __always_inline void note_queue(struct slot *slot, struct freed *freed)
 static __always_inline int is_the_request(struct slot *slot,
 					  struct freed *freed)
 {
-	if (slot->skb == (u64)freed->skb)
+	if (slot->skb == freed->skb)
 		return 1;
 	/* Generic XDP may have put it into other memory. */
-	if (slot->head != (u64)freed->head)
+	if (slot->head != freed->head)
 		return freed->iif && slot->rq.device == (u64)freed->dev;
 	/* arp_rcv works on a copy if a packet socket shares its packet. */
 	if (freed->in != IN_UNKNOWN)
@@ -248,36 +249,36 @@ static __always_inline int fill_dropped(struct slot *slot, struct freed *freed,
 	return !is_a_copy(freed);
 }
 
-static __always_inline void request_dropped(struct round *round,
-					    struct freed *freed,
-					    struct arp_packet *arp)
+/* Gives 1 if the slot aside is to be settled. */
+static __always_inline int request_dropped(struct round *round,
+					   struct freed *freed,
+					   struct arp_packet *arp)
 {
 	struct slot *slot;
 
 	if (!TARGET_TRACED(arp->target_ip) ||
 	    is_socket_copy(freed->skb, freed->dev))
-		return;
-	slot = slot_of(round, (u64)freed->skb, (u64)freed->head, freed->dev,
-		       arp);
+		return 0;
+	slot = slot_of(round, freed->skb, freed->head, freed->dev, arp);
 	if (slot) {
 		if (slot->reply || !is_the_request(slot, freed))
-			return;
-		slot->copy_dropped = slot->skb != (u64)freed->skb;
+			return 0;
+		slot->copy_dropped = slot->skb != freed->skb;
 		note_drop(slot, DROPPED_REQUEST, freed);
 		if (slot->rq.device != (u64)freed->dev &&
 		    is_redirected(freed->skb))
 			note_queue(slot, freed);
-		return;
+		return 0;
 	}
 	slot = take_aside(round);
 	if (!slot)
-		return;
+		return 0;
 	if (!fill_dropped(slot, freed, arp)) {
 		give_aside_back(round);
-		return;
+		return 0;
 	}
 	note_drop(slot, DROPPED_REQUEST, freed);
-	settle_only_aside(round);
+	return 1;
 }
 
 /*
@@ -308,7 +309,7 @@ static __always_inline void count_elsewhere(struct sk_buff *skb,
 		__sync_fetch_and_add(&remark->count, 1);
 }
 
-RAW_TRACEPOINT_PROBE(kfree_skb)
+HOOK(kfree_skb)
 {
 	struct sk_buff *skb = (struct sk_buff *)ctx->args[0];
 	struct freed freed = {.skb = skb, .location = ctx->args[1]};
@@ -342,10 +343,8 @@ RAW_TRACEPOINT_PROBE(kfree_skb)
 	READ(freed.iif, skb->skb_iif);
 	if (arp.op == OP_REPLY)
 		reply_dropped(round, &freed, &arp);
-	else
-		request_dropped(round, &freed, &arp);
-	if (round->aside)
-		SETTLE_ASIDE(ctx);
+	else if (request_dropped(round, &freed, &arp))
+		settle_aside_now(ctx);
 	return 0;
 }
 

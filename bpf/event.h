@@ -184,9 +184,9 @@ struct count {
 struct round {
 	u32 begin;
 	u32 end;
-	u32 keep;   /* of them, the newest: not to be settled yet */
-	u32 aside;  /* the slot aside is in use */
-	u64 busy;   /* what is aside is being settled: it may be interrupted */
+	u32 settle_to; /* what is before it is being settled */
+	u32 flushing;  /* so from outside a round: that may be interrupted */
+	u64 busy;      /* the slot aside is in use: that too */
 	u64 unread; /* a packet whose ARP header cannot be read where it is */
 	u64 unread_ts;
 	u64 stray_ts;		/* when a reply to it left; 0: none did */

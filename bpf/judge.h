@@ -5,21 +5,22 @@
  * slot is settled: counted, and handed over.
  *
  * The kernel decides within one softirq round (net/ipv4/arp.c, arp_process), so
- * a slot needs no lock and no time-out. The engines differ only in how they see
- * that a round is over.
+ * a slot needs no lock and no time-out. The engines differ in how they see what
+ * the kernel does, and that a round is over.
  */
 #ifndef ARPWHY_JUDGE_H
 #define ARPWHY_JUDGE_H
 
+#include "hook.h"
 #include "packet.h"
 #include "trail.h"
 
 struct slot {
 	struct request_event rq;
 	struct trail trail; /* directly after it: they leave as one */
-	u64 skb;
-	u64 head; /* the packet's memory, which clones share */
-	u64 reply;
+	struct sk_buff *skb;
+	unsigned char *head; /* the packet's memory, which clones share */
+	struct sk_buff *reply;
 	u64 reply_ts;
 	u8 reached;   /* it was seen to come to the ARP layer */
 	u8 processed; /* arp_process was seen to begin */
@@ -31,8 +32,29 @@ struct slot {
 	u8 pad[4];
 };
 
+/*
+ * What an engine provides, besides its hooks; and, from its Python, SLOTS: how
+ * many requests of a CPU can be open at a time, a power of 2.
+ */
+
+/* Settles the slot aside, by settle_aside: the caller's last act. */
+static __always_inline void settle_aside_now(void *ctx);
+
+/* Did pneigh_enqueue take the request? */
+static __always_inline int is_queued(struct slot *slot);
+
+/* In that namespace a slot's @reached is set. */
+static __always_inline int reached_is_seen(u32 netns);
+
+/* May arp_rcv be at the slot's request? */
+static __always_inline int may_be_in_arp(struct slot *slot);
+
+/* It was seen to come in, and not to reach ARP, though nothing dropped it. */
+static __always_inline void note_taken(struct slot *slot);
+
 #define SETTLED_AT_ONCE 4
-#define NOT_SEEN_YET	~0ull /* no reply's address */
+/* Of a reply that left before its request's slot was opened. */
+#define UNSEEN_REPLY ((struct sk_buff *)~0ul)
 /* In a device's address, which is even. */
 #define WAITS_FOR_PROGRAM 1ull
 /* How long a program that answered is waited for when the kernel refuses. */
@@ -180,12 +202,6 @@ static __always_inline u64 undefer(struct request_event *rq)
 	waiting.delete(&place);
 	return ts;
 }
-
-/* It was seen to come in, and not to reach ARP, though nothing dropped it. */
-static __always_inline void note_taken(struct slot *slot);
-
-/* Did pneigh_enqueue take the request? Each engine has its way to know. */
-static __always_inline int is_queued(struct slot *slot);
 
 static __always_inline struct other_target whose(struct request_event *rq)
 {
@@ -339,39 +355,26 @@ static __always_inline struct slot *slot_at(struct round *round, u32 nth)
 }
 
 /*
- * The kernel is done with what this CPU was at, all but the newest @keep. Says
- * if there is more: the verifier walks through every turn of the loop.
+ * The kernel is done with what this CPU has open, up to @round->settle_to.
+ * Gives 1 if there is more: the verifier walks through every turn of the loop.
  */
-static __always_inline int round_over(void)
+static __always_inline int settle_round(struct round *round)
 {
-	struct round *round = this_round();
+	u32 i, left = round->settle_to - round->begin;
 	struct slot *slot;
-	u32 i, zero = 0;
 
-	if (!round)
-		return 0;
 	for (i = 0; i < SETTLED_AT_ONCE; i++) {
 		COUNTED(i);
-		if (round->aside) {
-			round->aside = 0;
-			slot = aside.lookup(&zero);
-			if (slot)
-				settle(slot);
-		} else if (open_slots(round) > round->keep) {
-			slot = slot_at(round, 0);
-			if (slot)
-				settle(slot);
-			round->begin++;
-		} else {
+		if (!left || left > SLOTS)
 			break;
-		}
+		slot = slot_at(round, 0);
+		if (slot)
+			settle(slot);
+		round->begin++;
 		round->turn++;
+		left--;
 	}
-	if (open_slots(round) > round->keep)
-		return 1;
-	round->keep = 0;
-	round->busy = 0;
-	return 0;
+	return left && left <= SLOTS;
 }
 
 /*
@@ -400,11 +403,16 @@ static __always_inline void give_aside_back(struct round *round)
 	round->busy = 0;
 }
 
-/* The slot aside is to be settled now, and nothing of a round under way. */
-static __always_inline void settle_only_aside(struct round *round)
+static __always_inline void settle_aside(struct round *round)
 {
-	round->aside = 1;
-	round->keep = open_slots(round);
+	struct slot *slot;
+	u32 zero = 0;
+
+	slot = aside.lookup(&zero);
+	if (slot)
+		settle(slot);
+	round->turn++;
+	round->busy = 0;
 }
 
 static __always_inline int is_hopeless(struct trail *trail)
@@ -430,7 +438,7 @@ static __always_inline int fill(struct slot *slot, struct sk_buff *skb,
 	rq->sender_ip = arp->sender_ip;
 	rq->target_ip = arp->target_ip;
 	__builtin_memcpy(rq->sender_mac, arp->sender_mac, 6);
-	slot->skb = (u64)skb;
+	slot->skb = skb;
 	READ(slot->head, skb->head);
 	note_packet(&slot->trail, skb, dev, arp);
 	slot->hopeless = is_hopeless(&slot->trail);
@@ -524,9 +532,9 @@ static __always_inline struct slot *found(struct round *round,
  * newest first, and never without its content: what was freed may be another
  * packet's now.
  */
-static __always_inline struct slot *slot_of(struct round *round, u64 skb,
-					    u64 head, struct net_device *dev,
-					    struct arp_packet *arp)
+static __always_inline struct slot *
+slot_of(struct round *round, struct sk_buff *skb, unsigned char *head,
+	struct net_device *dev, struct arp_packet *arp)
 {
 	struct search search = {.first = SLOTS, .second = SLOTS};
 	u32 i, nth, open = open_slots(round);
@@ -562,15 +570,19 @@ static __always_inline int replies(struct slot *slot, struct arp_packet *arp)
 	       slot->rq.target_ip == arp->sender_ip;
 }
 
-/*
- * The open request that this reply answers: the one it was seen to answer (the
- * newest: memory is used again), or else, of those still without one, the
- * newest that arp_rcv may be at, or else the oldest. What arp_rcv refuses for
- * what stands in it, or what was dropped, gets none. A reply that was seen to
- * leave may belong to the pod's device by now.
+/* What arp_rcv refuses for what stands in it, or what was dropped, gets none.
  */
-static __always_inline struct slot *asked_by(struct round *round, u64 reply,
-					     u64 device, struct arp_packet *arp)
+static __always_inline int may_get_reply(struct slot *slot,
+					 struct arp_packet *arp)
+{
+	return (!slot->rq.dropped || slot->copy_dropped) && !slot->hopeless &&
+	       !slot->moved && replies(slot, arp);
+}
+
+/* The open request that this packet answered: the newest, memory is used again.
+ */
+static __always_inline struct slot *
+answered_by(struct round *round, struct sk_buff *reply, struct arp_packet *arp)
 {
 	struct search search = {.first = SLOTS, .second = SLOTS};
 	u32 i, nth, open = open_slots(round);
@@ -584,18 +596,41 @@ static __always_inline struct slot *asked_by(struct round *round, u64 reply,
 		slot = slot_at(round, nth);
 		if (!slot)
 			break;
-		if ((slot->rq.dropped && !slot->copy_dropped) ||
-		    slot->hopeless || slot->moved || !replies(slot, arp))
-			continue;
-		if (slot->reply == reply) {
+		if (slot->reply == reply && may_get_reply(slot, arp)) {
 			search.first = nth;
 			break;
 		}
-		if (slot->reply || slot->rq.device != device)
+	}
+	return found(round, &search);
+}
+
+/*
+ * The open request of @dev that awaits this reply: the newest that arp_rcv may
+ * be at, or else the oldest.
+ */
+static __always_inline struct slot *
+awaiting(struct round *round, struct net_device *dev, struct arp_packet *arp)
+{
+	struct search search = {.first = SLOTS, .second = SLOTS};
+	u32 i, nth, open = open_slots(round);
+	struct slot *slot;
+
+	for (i = 0; i < SLOTS; i++) {
+		COUNTED(i);
+		if (i >= open)
+			break;
+		nth = open - 1 - i;
+		slot = slot_at(round, nth);
+		if (!slot)
+			break;
+		if (slot->reply || slot->rq.device != (u64)dev ||
+		    !may_get_reply(slot, arp))
 			continue;
 		search.second = nth;
-		if (search.first == SLOTS && IS_IN_ARP(slot))
+		if (may_be_in_arp(slot)) {
 			search.first = nth;
+			break;
+		}
 	}
 	return found(round, &search);
 }
@@ -605,15 +640,15 @@ static __always_inline int reply_seen(struct round *round, struct sk_buff *skb,
 				      struct net_device *dev,
 				      struct arp_packet *arp)
 {
-	struct slot *slot = asked_by(round, NOT_SEEN_YET, (u64)dev, arp);
+	struct slot *slot = awaiting(round, dev, arp);
 
 	if (!slot)
 		return 0;
-	if (slot->skb == (u64)skb)
+	if (slot->skb == skb)
 		slot->rq.answered_by = BY_BPF;
 	/* What was dropped was a copy, then. */
 	slot->rq.dropped = DROPPED_NOTHING;
-	slot->reply = (u64)skb;
+	slot->reply = skb;
 	slot->reply_ts = bpf_ktime_get_ns();
 	__builtin_memcpy(slot->reply_mac, arp->sender_mac, 6);
 	return 1;

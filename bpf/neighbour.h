@@ -6,6 +6,7 @@
 #ifndef ARPWHY_NEIGHBOUR_H
 #define ARPWHY_NEIGHBOUR_H
 
+#include "hook.h"
 #include "packet.h"
 
 #define FAMILY_INET 2
@@ -54,13 +55,23 @@ static __always_inline void neighbour_seen(struct neighbour *n, int gone)
 		add_statistic(STATISTIC_LOST);
 }
 
-/* At every neigh tracepoint but the last: they all begin with the entry. */
+/*
+ * neigh_update comes before a change, to know the old state; the others after
+ * it. They are there since 5.0 (include/trace/events/neigh.h), and all begin
+ * with the entry.
+ */
+HOOK_AT(neigh_update, neighbour_changes)
+HOOK_AT(neigh_update_done, neighbour_changes)
+HOOK_AT(neigh_timer_handler, neighbour_changes)
+HOOK_AT(neigh_event_send_done, neighbour_changes)
+HOOK_AT(neigh_event_send_dead, neighbour_changes)
 int neighbour_changes(struct bpf_raw_tracepoint_args *ctx)
 {
 	neighbour_seen((struct neighbour *)ctx->args[0], 0);
 	return 0;
 }
 
+HOOK_AT(neigh_cleanup_and_release, neighbour_goes)
 int neighbour_goes(struct bpf_raw_tracepoint_args *ctx)
 {
 	neighbour_seen((struct neighbour *)ctx->args[0], 1);

@@ -7,19 +7,34 @@
 #ifndef ARPWHY_PATH_H
 #define ARPWHY_PATH_H
 
-#define SETTLE_ASIDE(ctx)      round_over()
-#define REACHED_IS_SEEN(netns) 1
-#define IS_IN_ARP(slot)	       1
-
 #include "judge.h"
 #include "drop.h"
+#include "answer.h"
+
+static __always_inline void settle_aside_now(void *ctx)
+{
+	struct round *round = this_round();
+
+	if (round)
+		settle_aside(round);
+}
+
+/* Unseen: what does not reach ARP has no slot. */
+static __always_inline int reached_is_seen(u32 netns)
+{
+	return 1;
+}
+
+static __always_inline int may_be_in_arp(struct slot *slot)
+{
+	return 1;
+}
 
 static __always_inline int is_queued(struct slot *slot)
 {
 	return slot->queued;
 }
 
-/* Unseen: what does not reach ARP has no slot. */
 static __always_inline void note_taken(struct slot *slot)
 {
 }
@@ -98,9 +113,11 @@ static __always_inline int on_return(void)
 {
 	struct round *round = this_round();
 
-	if (round)
-		round->unread = 0;
-	round_over();
+	if (!round)
+		return 0;
+	round->unread = 0;
+	round->settle_to = round->end;
+	settle_round(round);
 	return 0;
 }
 
@@ -147,14 +164,11 @@ static __always_inline int on_arp_xmit(struct sk_buff *skb)
 	return 0;
 }
 
-#include "answer.h"
-
 /*
- * Attached with the closer look, and for as long as a program is known to
- * answer where the kernel does not: this one runs for packets of every
- * protocol.
+ * This one runs for packets of every protocol: attached for as long as a
+ * program is known to answer where the kernel does not.
  */
-RAW_TRACEPOINT_PROBE(net_dev_queue)
+ANSWERS_HOOK(net_dev_queue)
 {
 	struct sk_buff *skb = (struct sk_buff *)ctx->args[0];
 	struct arp_packet arp = {};
@@ -169,10 +183,10 @@ RAW_TRACEPOINT_PROBE(net_dev_queue)
 		return 0;
 	READ(dev, skb->dev);
 	/* The kernel's own. */
-	if (asked_by(round, (u64)skb, 0, &arp))
+	if (answered_by(round, skb, &arp))
 		return 0;
 	if (stray_answers(round, skb, dev, &arp))
-		SETTLE_ASIDE(ctx);
+		settle_aside_now(ctx);
 	return 0;
 }
 

@@ -6,32 +6,46 @@
  * GRO and threaded NAPI alike. In between, a packet socket's filter sees what
  * comes to the ARP layer.
  */
-
-/* In the namespace of the packet socket, arp_in's. */
-#define REACHED_IS_SEEN(netns) ((netns) == ARP_IN_NETNS)
-
-/* arp_rcv comes after arp_in, or before it where ARP_IN_COMES_LATE. */
-#define IS_IN_ARP(slot)                                                        \
-	(REACHED_IS_SEEN(slot->rq.netns) && slot->reached == !ARP_IN_COMES_LATE)
-
 #include "judge.h"
-
-/*
- * The program that settles: the others call it as their last act, for each copy
- * of the settling would cost 0.1 s to compile.
- */
-BPF_PROG_ARRAY(programs, 1);
-#define SETTLE_ASIDE(ctx) settle_now(ctx)
-
-static __always_inline void settle_now(void *ctx)
-{
-	programs.call(ctx, 0);
-}
-
 #include "drop.h"
 #include "answer.h"
 #include "closer.h"
 #include "neighbour.h"
+
+/*
+ * The programs that settle: the others call them as their last act, for each
+ * copy of the settling would take time to compile.
+ */
+enum {
+	SETTLE_ROUND,
+	SETTLE_ASIDE,
+	SETTLERS,
+};
+BPF_PROG_ARRAY(programs, SETTLERS);
+
+static __always_inline void settle_aside_now(void *ctx)
+{
+	programs.call(ctx, SETTLE_ASIDE);
+}
+
+static __always_inline void settle_to(void *ctx, struct round *round, u32 slot)
+{
+	round->settle_to = slot;
+	programs.call(ctx, SETTLE_ROUND);
+}
+
+/* In the namespace of the packet socket, arp_in's. */
+static __always_inline int reached_is_seen(u32 netns)
+{
+	return netns == ARP_IN_NETNS;
+}
+
+/* arp_rcv comes after arp_in, or before it where ARP_IN_COMES_LATE. */
+static __always_inline int may_be_in_arp(struct slot *slot)
+{
+	return reached_is_seen(slot->rq.netns) &&
+	       slot->reached == !ARP_IN_COMES_LATE;
+}
 
 /* How far back in the proxy queue to look for a request just queued. */
 #define QUEUE_TAIL 8
@@ -43,7 +57,7 @@ static __always_inline void settle_now(void *ctx)
 static __always_inline int is_queued(struct slot *slot)
 {
 	struct net_device *dev = (struct net_device *)slot->rq.device;
-	struct sk_buff *skb = (struct sk_buff *)slot->skb, *next = 0;
+	struct sk_buff *skb = slot->skb, *next = 0;
 	struct neigh_parms *parms = 0;
 	struct neigh_table *table = 0;
 	struct in_device *in_dev = 0;
@@ -59,7 +73,7 @@ static __always_inline int is_queued(struct slot *slot)
 		return 0;
 	READ(head, skb->head);
 	READ(next, skb->next);
-	if ((u64)head == slot->head && next && was_enqueued(skb))
+	if (head == slot->head && next && was_enqueued(skb))
 		return 1;
 	/* arp_rcv clones what it shares with a packet socket. */
 	READ(skb, table->proxy_queue.prev);
@@ -68,7 +82,7 @@ static __always_inline int is_queued(struct slot *slot)
 		if (!skb || (void *)skb == (void *)&table->proxy_queue)
 			break;
 		READ(head, skb->head);
-		if ((u64)head == slot->head)
+		if (head == slot->head)
 			return 1;
 		READ(skb, skb->prev);
 	}
@@ -77,7 +91,7 @@ static __always_inline int is_queued(struct slot *slot)
 
 static __always_inline void note_taken(struct slot *slot)
 {
-	if (REACHED_IS_SEEN(slot->rq.netns) && !slot->reached &&
+	if (reached_is_seen(slot->rq.netns) && !slot->reached &&
 	    !slot->rq.dropped && !slot->rq.late && !slot->trail.taken_in)
 		slot->trail.taken_in = IN___NETIF_RECEIVE_SKB_CORE;
 }
@@ -94,76 +108,15 @@ static __always_inline int is_a_copy(struct freed *freed)
 	       is_shared(freed->skb);
 }
 
-/*
- * In a full house the older half was decided long ago: there are twice as many
- * slots as a list has packets that the kernel announces before it processes the
- * first (gro_normal_batch; see tracer/kernel/engines/tracepoint.py).
- */
-static __always_inline void make_room(void *ctx, struct round *round, u32 most)
-{
-	if (open_slots(round) < most || round->busy)
-		return;
-	round->keep = SLOTS / 2;
-	settle_now(ctx);
-}
-
 /* One that came through an IFB has come before. */
 static __always_inline void came_before(struct slot *slot)
 {
-	u64 *came = away.lookup(&slot->skb);
+	u64 key = (u64)slot->skb, *came = away.lookup(&key);
 
 	if (!came)
 		return;
 	slot->rq.ts = *came;
-	away.delete(&slot->skb);
-}
-
-/* A frame of a VLAN is for the VLAN's device, which arp_in knows. */
-static __always_inline int is_tagged(struct sk_buff *skb)
-{
-#ifdef ARPWHY_HAS_SK_BUFF_VLAN_TCI
-	u16 tci = 0;
-
-	READ(tci, skb->vlan_tci);
-	return ARP_IN_NETNS && tci & 0xfff;
-#else
-	return 0;
-#endif
-}
-
-RAW_TRACEPOINT_PROBE(netif_receive_skb)
-{
-	struct sk_buff *skb = (struct sk_buff *)ctx->args[0];
-	struct arp_packet arp = {};
-	__be16 protocol = 0;
-	struct round *round;
-	struct slot *slot;
-	void *data = 0;
-
-	READ(protocol, skb->protocol);
-	if (protocol != PROTOCOL_ARP && protocol != PROTOCOL_VLAN &&
-	    protocol != PROTOCOL_VLAN_AD)
-		return 0;
-	round = this_round();
-	if (!round)
-		return 0;
-	/* The network header is not set yet: skb->data stands at it. */
-	READ(data, skb->data);
-	if (protocol != PROTOCOL_ARP || is_tagged(skb) ||
-	    !read_arp(skb, data, &arp)) {
-		/* arp_in opens its slot, and has no room to make. */
-		round->unread = (u64)skb;
-		round->unread_ts = bpf_ktime_get_ns();
-		round->stray_ts = 0;
-		make_room(ctx, round, SLOTS / 2 + 1);
-		return 0;
-	}
-	slot = open_slot(round, skb, &arp);
-	if (!slot)
-		return 0;
-	came_before(slot);
-	make_room(ctx, round, SLOTS);
-	return 0;
+	away.delete(&key);
 }
 
 /* What a VLAN's or bond's device gets has come in through another one. */
@@ -186,7 +139,7 @@ static __always_inline void take_stray_reply(struct round *round,
 {
 	if (round->stray_ts && round->stray_sender_ip == slot->rq.sender_ip &&
 	    round->stray_target_ip == slot->rq.target_ip) {
-		slot->reply = NOT_SEEN_YET;
+		slot->reply = UNSEEN_REPLY;
 		slot->reply_ts = round->stray_ts;
 		slot->rq.ts =
 			round->unread ? round->unread_ts : round->stray_ts;
@@ -208,7 +161,7 @@ int arp_in(struct __sk_buff *ctx)
 	struct request_event where = {};
 	struct net_device *dev = 0;
 	struct slot *slot;
-	u64 head = 0;
+	unsigned char *head = 0;
 
 	if (!round || bpf_skb_load_bytes(ctx, 0, &arp, sizeof(arp)))
 		return 0;
@@ -220,9 +173,9 @@ int arp_in(struct __sk_buff *ctx)
 		return 0;
 	READ(head, skb->head);
 	READ(dev, skb->dev);
-	slot = slot_of(round, (u64)skb, head, dev, &arp);
+	slot = slot_of(round, skb, head, dev, &arp);
 	/* Generic XDP may have put it into another packet. */
-	if (slot && (slot->skb == (u64)skb || !slot->reached)) {
+	if (slot && (slot->skb == skb || !slot->reached)) {
 		if (slot->rq.device == (u64)dev) {
 			slot->reached = 1;
 			return 0;
@@ -266,21 +219,22 @@ static __always_inline void goes_through(struct round *round,
 					 struct net_device *dev,
 					 struct arp_packet *arp)
 {
-	u64 head = 0, key = (u64)skb;
+	unsigned char *head = 0;
+	u64 key = (u64)skb;
 	struct slot *slot;
 
 	if (!TARGET_TRACED(arp->target_ip) || !open_slots(round) ||
 	    !is_ifb(dev) || !is_redirected(skb))
 		return;
 	READ(head, skb->head);
-	slot = slot_of(round, key, head, 0, arp);
+	slot = slot_of(round, skb, head, 0, arp);
 	if (!slot || slot->reached)
 		return;
 	slot->moved = 1;
 	away.update(&key, &slot->rq.ts);
 }
 
-RAW_TRACEPOINT_PROBE(net_dev_queue)
+HOOK(net_dev_queue)
 {
 	struct sk_buff *skb = (struct sk_buff *)ctx->args[0];
 	struct arp_packet arp = {};
@@ -309,11 +263,11 @@ RAW_TRACEPOINT_PROBE(net_dev_queue)
 	}
 	/* No request of this round: one that was deferred? */
 	if (stray_answers(round, skb, dev, &arp))
-		SETTLE_ASIDE(ctx);
+		settle_aside_now(ctx);
 	return 0;
 }
 
-RAW_TRACEPOINT_PROBE(napi_poll)
+HOOK(napi_poll)
 {
 	struct round *round = this_round();
 
@@ -322,16 +276,29 @@ RAW_TRACEPOINT_PROBE(napi_poll)
 		return 0;
 	round->unread = 0;
 	round->stray_ts = 0;
-	if (round->busy || !open_slots(round))
-		return 0;
-	settle_now(ctx);
+	if (!round->flushing && open_slots(round))
+		settle_to(ctx, round, round->end);
 	return 0;
 }
 
-int settle_round(struct bpf_raw_tracepoint_args *ctx)
+int settles_round(struct bpf_raw_tracepoint_args *ctx)
 {
-	if (round_over())
-		settle_now(ctx);
+	struct round *round = this_round();
+
+	if (!round)
+		return 0;
+	if (settle_round(round))
+		programs.call(ctx, SETTLE_ROUND);
+	round->flushing = 0;
+	return 0;
+}
+
+int settles_aside(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct round *round = this_round();
+
+	if (round)
+		settle_aside(round);
 	return 0;
 }
 
@@ -344,9 +311,68 @@ int flush(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct round *round = this_round();
 
-	if (!round || round->busy)
+	if (!round || round->flushing)
 		return 0;
-	round->busy = 1;
-	settle_now(ctx);
+	round->flushing = 1;
+	settle_to(ctx, round, round->end);
+	return 0;
+}
+
+/*
+ * In a full house the older half was decided long ago: there are twice as many
+ * slots as a list has packets that the kernel announces before it processes the
+ * first (gro_normal_batch; see tracer/kernel/engines/tracepoint.py).
+ */
+static __always_inline void make_room(void *ctx, struct round *round, u32 most)
+{
+	if (open_slots(round) >= most && !round->flushing)
+		settle_to(ctx, round, round->end - SLOTS / 2);
+}
+
+/* A frame of a VLAN is for the VLAN's device, which arp_in knows. */
+static __always_inline int is_tagged(struct sk_buff *skb)
+{
+#ifdef ARPWHY_HAS_SK_BUFF_VLAN_TCI
+	u16 tci = 0;
+
+	READ(tci, skb->vlan_tci);
+	return ARP_IN_NETNS && tci & 0xfff;
+#else
+	return 0;
+#endif
+}
+
+HOOK(netif_receive_skb)
+{
+	struct sk_buff *skb = (struct sk_buff *)ctx->args[0];
+	struct arp_packet arp = {};
+	__be16 protocol = 0;
+	struct round *round;
+	struct slot *slot;
+	void *data = 0;
+
+	READ(protocol, skb->protocol);
+	if (protocol != PROTOCOL_ARP && protocol != PROTOCOL_VLAN &&
+	    protocol != PROTOCOL_VLAN_AD)
+		return 0;
+	round = this_round();
+	if (!round)
+		return 0;
+	/* The network header is not set yet: skb->data stands at it. */
+	READ(data, skb->data);
+	if (protocol != PROTOCOL_ARP || is_tagged(skb) ||
+	    !read_arp(skb, data, &arp)) {
+		/* arp_in opens its slot, and has no room to make. */
+		round->unread = (u64)skb;
+		round->unread_ts = bpf_ktime_get_ns();
+		round->stray_ts = 0;
+		make_room(ctx, round, SLOTS / 2 + 1);
+		return 0;
+	}
+	slot = open_slot(round, skb, &arp);
+	if (!slot)
+		return 0;
+	came_before(slot);
+	make_room(ctx, round, SLOTS);
 	return 0;
 }

@@ -42,13 +42,9 @@ def test_without_bcc_that_is_the_reason() -> None:
 
 def test_every_hook_of_an_engine_and_those_of_the_closer_look() -> None:
     for engine in ENGINES.values():
-        hooks = hooks_of(engine)
-        assert hooks[: len(engine.hooks)] == engine.hooks
-        assert {hook.place for hook in hooks[len(engine.hooks) :]} == {
-            "fib_table_lookup",
-            "consume_skb",
-        }
-        assert all(hook.optional for hook in hooks[len(engine.hooks) :])
+        assert hooks_of(engine) == engine.hooks.steady + engine.hooks.closer
+        assert {hook.place for hook in engine.hooks.closer} == {"fib_table_lookup", "consume_skb"}
+        assert all(hook.optional for hook in engine.hooks.closer)
 
 
 MOUNTINFO = """\

@@ -22,8 +22,9 @@ from tracer.doctor.library import loaded_version
 from tracer.doctor.trial import Bcc, EngineTrial, HookTrial, hooks_of, lines, without
 from tracer.kernel import compiler, headers, loader
 from tracer.kernel.btf import Btf, BtfError
-from tracer.kernel.engines.engine import Engine, Hook, Kind
+from tracer.kernel.engines.engine import Engine
 from tracer.kernel.handover import LoadError
+from tracer.kernel.hooks import Hook, Kind
 from tracer.kernel.symbols import Symbols, SymbolsError
 from tracer.options import DEFAULT_GLOBS, DEFAULT_TARGETS, Options, parse_targets
 
@@ -94,7 +95,7 @@ def _try(module: Any, engine: Engine, definitions: str, excluded: str | None) ->
     """``excluded``: why the engine says that it cannot run; its function probes are not tried."""
     why = excluded
     try:
-        if why is None and any(hook.kind is Kind.FENTRY for hook in engine.hooks):
+        if why is None and engine.enter is Kind.FENTRY:
             compiler.try_tracing(module)
     except LoadError as error:
         why = str(error)

@@ -16,7 +16,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tracer.kernel.engines.engine import CLOSER, Engine, Hook
+from tracer.kernel.engines.engine import Engine
+from tracer.kernel.hooks import Hook
 from tracer.kernel.loader import ENGINES
 from tracer.kernel.session import import_path
 
@@ -68,8 +69,7 @@ class Trial:
 
 def hooks_of(engine: Engine) -> tuple[Hook, ...]:
     """Its own, and those of the closer look, attached while a cause is looked for."""
-    closer = (Hook(hook.kind, hook.place, hook.program, optional=True) for hook in CLOSER)
-    return (*engine.hooks, *closer)
+    return (*engine.hooks.steady, *engine.hooks.closer)
 
 
 def without(engine: Engine, why: str, *, tried: bool) -> EngineTrial:

@@ -11,8 +11,9 @@ from typing import Any
 
 from tracer.kernel import headers, source
 from tracer.kernel.btf import Btf
-from tracer.kernel.engines.engine import Engine, Hook, Kind
+from tracer.kernel.engines.engine import Engine
 from tracer.kernel.handover import LoadError, Order
+from tracer.kernel.hooks import Hook, Kind
 from tracer.kernel.layout import Header
 from tracer.kernel.symbols import Symbols
 from tracer.kernel.trail import freeing_functions

@@ -113,8 +113,7 @@ def _optional(ctype: str, *paths: str) -> tuple[Member, ...]:
     return tuple(Member(path, ctype, optional=True) for path in paths)
 
 
-# A struct that is a member of another comes before it. What no program in bpf/ reads yet
-# is optional: a kernel that loses it has to go on working.
+# A struct that is a member of another comes before it.
 WANTED: Mapping[str, Sequence[Member]] = {
     "net": (
         Member("ns.inum", "__u32"),
@@ -143,7 +142,6 @@ WANTED: Mapping[str, Sequence[Member]] = {
         Member("data", "unsigned char *"),
         Member("destructor", "void *"),
         Member("cb", "char[48]"),
-        Member("len", "unsigned int"),
         Member("tail", "__u32"),  # an offset, on 64 bits (sk_buff_data_t)
         Member("end", "__u32"),
         Member("sk", "struct sock *"),
@@ -171,7 +169,6 @@ WANTED: Mapping[str, Sequence[Member]] = {
     "in_device": (
         Member("arp_parms", "struct neigh_parms *"),
         Member("cnf.data", _CONF, name="conf", open_ended=True),
-        *_optional("struct net_device *", "dev"),
     ),
     "neighbour": (
         Member("dev", "struct net_device *"),
@@ -179,8 +176,6 @@ WANTED: Mapping[str, Sequence[Member]] = {
         Member("nud_state", "__u8"),
         Member("ha", "unsigned char[32]"),
         Member("primary_key", "__u8[4]", open_ended=True),  # an IPv4 address
-        *_optional("struct neigh_parms *", "parms"),
-        *_optional("__u8", "dead"),
     ),
     # What bcc's PT_REGS_ macros name, on x86_64, then on arm64.
     "pt_regs": (

@@ -31,9 +31,10 @@ from tracer.kernel.compiler import (
     try_tracing,
 )
 from tracer.kernel.engines import fentry, kprobe, tracepoint
-from tracer.kernel.engines.engine import CLOSER, Engine, Hook, Kind
+from tracer.kernel.engines.engine import Engine
 from tracer.kernel.functions import DROPPING
 from tracer.kernel.handover import Loaded, LoadError, Order
+from tracer.kernel.hooks import Hook, Kind
 from tracer.kernel.symbols import Symbols, SymbolsError
 
 ENGINES = {each.name: each for each in (fentry.ENGINE, kprobe.ENGINE, tracepoint.ENGINE)}
@@ -121,7 +122,8 @@ def _attach(
 def _attach_with(
     module: Any, engine: Engine, text: str, sock: socket.socket | None
 ) -> tuple[list[str], list[int]]:
-    if any(hook.kind is Kind.FENTRY for hook in engine.hooks):
+    hooks = engine.hooks
+    if engine.enter is Kind.FENTRY:
         try_tracing(module)
     bpf = compile_engine(module, engine, text)
     lib = module.lib
@@ -133,17 +135,18 @@ def _attach_with(
     for name in engine.helpers:
         names.append(f"program {name}")
         descriptors.append(program(bpf, name, Kind.RAW_TRACEPOINT))
-    closer = {f"closer {hook.place}": _program_of(module, bpf, hook, True) for hook in CLOSER}
+    closer = {f"closer {hook.place}": _program_of(module, bpf, hook) for hook in hooks.closer}
     if None not in closer.values():  # or none of it
         names += closer
         descriptors += [descriptor for descriptor in closer.values() if descriptor is not None]
-    for hook in engine.answers:
+    for hook in hooks.answers:
         names.append(f"answers {hook.place}")
         descriptors.append(program(bpf, hook.program, hook.kind))
-    programs = [(hook, _program_of(module, bpf, hook, hook.optional)) for hook in engine.hooks]
+    programs = [(hook, _program_of(module, bpf, hook)) for hook in hooks.steady]
+    for number, name in enumerate(engine.called):
+        called = program(bpf, name, Kind.RAW_TRACEPOINT)
+        bpf[b"programs"][ctypes.c_int(number)] = ctypes.c_int(called)
     if engine.called:
-        called = program(bpf, engine.called, Kind.RAW_TRACEPOINT)
-        bpf[b"programs"][ctypes.c_int(0)] = ctypes.c_int(called)
         # The kernel empties the map when its last descriptor is closed.
         names.append("map programs")
         descriptors.append(lib.bpf_table_fd(bpf.module, b"programs"))
@@ -182,12 +185,12 @@ def _attach_all(lib: Any, programs: list[tuple[Hook, int | None]]) -> dict[str, 
     return links
 
 
-def _program_of(module: Any, bpf: Any, hook: Hook, optional: bool) -> int | None:
+def _program_of(module: Any, bpf: Any, hook: Hook) -> int | None:
     """None for an optional one that the kernel refuses."""
     try:
         return program(bpf, program_name(module, bpf, hook), hook.kind)
     except LoadError:
-        if optional:
+        if hook.optional:
             return None
         raise
 

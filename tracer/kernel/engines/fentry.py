@@ -4,40 +4,25 @@
 from __future__ import annotations
 
 from tracer.kernel.btf import Btf
-from tracer.kernel.engines.engine import (
-    ANSWERS,
-    FUNCTIONS,
-    Engine,
-    Hook,
-    Kind,
-    function_hooks,
-    function_macros,
-    missing_function,
-)
+from tracer.kernel.engines.engine import Engine, function_macros, missing_function, probed
+from tracer.kernel.hooks import Kind
 from tracer.kernel.symbols import Symbols
 
 
-def _entry(function: str) -> Hook:
-    return Hook(Kind.FENTRY, function, function)
-
-
-def _exit(function: str) -> Hook:
-    return Hook(Kind.FEXIT, function, function)
-
-
 def _why_not(btf: Btf, symbols: Symbols) -> str | None:
-    for function in FUNCTIONS:
+    functions = probed(ENGINE.hooks)
+    for function in functions:
         if btf.function_parameters(function) is None:
             return f"the kernel's BTF does not describe {function}"
-    return missing_function(symbols)
+    return missing_function(symbols, functions)
 
 
 ENGINE = Engine(
     name="fentry",
     source="fentry.c",
-    hooks=function_hooks(_entry, _exit),
     why_not=_why_not,
     macros=function_macros,
     helpers=("expire",),
-    answers=ANSWERS,
+    enter=Kind.FENTRY,
+    leave=Kind.FEXIT,
 )

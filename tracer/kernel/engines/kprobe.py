@@ -6,41 +6,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from tracer.kernel.btf import Btf
-from tracer.kernel.engines.engine import (
-    ANSWERS,
-    Engine,
-    Hook,
-    Kind,
-    function_hooks,
-    function_macros,
-    missing_function,
-)
+from tracer.kernel.engines.engine import Engine, function_macros, missing_function, probed
 from tracer.kernel.symbols import Symbols
 
 _PMU = Path("/sys/bus/event_source/devices/kprobe")
-
-
-def _entry(function: str) -> Hook:
-    return Hook(Kind.KPROBE, function, f"enter_{function}")
-
-
-def _exit(function: str) -> Hook:
-    return Hook(Kind.KRETPROBE, function, "leave_arp")
 
 
 def _why_not(btf: Btf, symbols: Symbols) -> str | None:
     # As bcc attaches: through the PMU, or before 4.17 by a file of tracefs.
     if not _PMU.exists():
         return "this kernel has no kprobes (CONFIG_KPROBE_EVENTS)"
-    return missing_function(symbols)
+    return missing_function(symbols, probed(ENGINE.hooks))
 
 
 ENGINE = Engine(
     name="kprobe",
     source="kprobe.c",
-    hooks=function_hooks(_entry, _exit),
     why_not=_why_not,
     macros=function_macros,
     helpers=("expire",),
-    answers=ANSWERS,
 )

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tracer.kernel.btf import Btf
-from tracer.kernel.engines.engine import COMMON, Engine, raw_tracepoint
+from tracer.kernel.engines.engine import Engine
 from tracer.kernel.symbols import Symbols
 
 
@@ -30,14 +30,8 @@ def _macros() -> dict[str, str]:
 ENGINE = Engine(
     name="tracepoint",
     source="tracepoint.c",
-    hooks=(
-        *COMMON,
-        raw_tracepoint("napi_poll"),
-        raw_tracepoint("net_dev_queue"),
-        raw_tracepoint("netif_receive_skb"),
-    ),
     helpers=("flush", "expire"),
-    called="settle_round",
+    called=("settles_round", "settles_aside"),
     filter="arp_in",
     why_not=_why_not,
     macros=_macros,
