@@ -197,7 +197,7 @@ def test_a_link_without_arp_is_not_judged(benches: Benches) -> None:
         pytest.skip(f"netkit in mode l3: {lack}")
     _ip_inside(pod, f"route replace default dev {device.inner}")
     assert pod.ping_gateway(10)
-    told = lab.node.run([*command(), "diagnose", "-i", device.name], timeout=PATIENCE_S)
+    told = lab.node.run([*command(), "diagnose", device.name], timeout=PATIENCE_S)
     wrong = {}
     for engine, bench in benches.items():
         flags = bench.tracer.flags(device.name)
