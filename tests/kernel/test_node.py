@@ -947,3 +947,19 @@ def test_the_socket_of_another_arpwhy_is_no_listener(node: Node) -> None:
         trace.kill()
         trace.wait()
         trace.stderr.close()
+
+
+def test_the_socket_of_an_arpwhy_that_starts_is_no_listener(node: Node) -> None:
+    """The loading process opens it, before the tracing process has it."""
+    with netns.entered(node.path, node.inode):
+        opened = arp_socket.open_socket()
+    ours, theirs = socket.socketpair()
+    argv = [sys.executable, "-P", "-m", "tracer.kernel.loader", str(theirs.fileno())]
+    with theirs, opened:
+        opened.bind((CALI, arp_socket.ETH_P_ARP))
+        child = subprocess.Popen(argv, pass_fds=(theirs.fileno(), opened.fileno()))
+    with ours:  # as long as it is open the child waits for its order
+        with netns.entered(node.path, node.inode), Moment() as moment:
+            assert [each.hears(node.ifindex) for each in moment.arp_sockets] == [True]
+        assert look(node).arp_listeners == ()
+    child.wait()

@@ -86,8 +86,11 @@ def _is_arpwhy(pid: int) -> bool:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    # Python, with its options, then our script or module.
-    return any(os.path.basename(word) == b"arpwhy" or word == b"tracer" for word in words[:4])  # noqa: PTH119
+    # Python, with its options, then our script, or our module or the loading process's.
+    return any(
+        os.path.basename(word) == b"arpwhy" or word.partition(b".")[0] == b"tracer"  # noqa: PTH119
+        for word in words[:4]
+    )
 
 
 def _name(pid: int) -> str:
