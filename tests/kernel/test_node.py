@@ -957,7 +957,8 @@ def test_the_socket_of_an_arpwhy_that_starts_is_no_listener(node: Node) -> None:
     argv = [sys.executable, "-P", "-m", "tracer.kernel.loader", str(theirs.fileno())]
     with theirs, opened:
         opened.bind((CALI, arp_socket.ETH_P_ARP))
-        child = subprocess.Popen(argv, pass_fds=(theirs.fileno(), opened.fileno()))
+        passed = (theirs.fileno(), opened.fileno())
+        child = subprocess.Popen(argv, pass_fds=passed, stderr=subprocess.DEVNULL)
     with ours:  # as long as it is open the child waits for its order
         with netns.entered(node.path, node.inode), Moment() as moment:
             assert [each.hears(node.ifindex) for each in moment.arp_sockets] == [True]
