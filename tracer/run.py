@@ -262,6 +262,8 @@ class Live:
                 order.target_ip,
                 peer="answered_in_a_row" in order.evidence,
             )
+            if look.arp_listeners:
+                self.session.expect_answers()
             seen = dict(order.evidence)
             if isinstance(site := seen.pop("drop_site", None), int) and (
                 function := self.session.functions.learn(site)

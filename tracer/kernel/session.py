@@ -69,7 +69,7 @@ class Session:
         if self._answers and any(
             isinstance(event, Request) and event.answered_by == "userspace" for event in events
         ):
-            self._answered_ns = time.monotonic_ns()
+            self.expect_answers()
         return events
 
     def lost(self) -> int:
@@ -245,6 +245,10 @@ class Session:
                 self._bpf.run(self._descriptors[_FLUSH], b"")
         finally:
             os.sched_setaffinity(0, before)
+
+    def expect_answers(self) -> None:
+        """A program was seen to listen for ARP: for a minute its answers are looked for."""
+        self._answered_ns = time.monotonic_ns()
 
     def look_closer(self, wanted: bool) -> None:
         """Attach or detach what runs for every packet and tells why one is refused.
