@@ -20,10 +20,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tracer import events, recording
+from tracer import __version__, events, recording
 from tracer.recording import RecordingError, Truncated, Writer, read
 
-HEADER = {"format": "arpwhy-recording", "version": 1, "arpwhy": "0.1.0"}
+HEADER = {"format": "arpwhy-recording", "version": 1, "arpwhy": __version__}
 
 REQUEST = events.Request(
     ts=1_795_424_641_123_456_789,
