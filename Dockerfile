@@ -9,15 +9,14 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends python3-pip python3-venv \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY LICENSES LICENSES
-COPY requirements requirements
 COPY bpf bpf
 COPY tracer tracer
 # By the interpreter and to the place that the image has; bcc's module is Debian's. Neither pip is
 # needed there nor the client's second half, by aiohttp, of 68 MB.
 RUN python3 -m venv --system-site-packages --without-pip /opt/arpwhy \
-    && PIP_CONSTRAINT=requirements/test.txt python3 -m pip --python /opt/arpwhy/bin/python3 \
+    && PIP_CONSTRAINT=constraints.txt python3 -m pip --python /opt/arpwhy/bin/python3 \
     install --no-cache-dir --no-compile '.[kubernetes]' \
     && rm -r /opt/arpwhy/lib/python3*/site-packages/kubernetes/aio \
     && python3 -m compileall -q -j 0 /opt/arpwhy/lib

@@ -157,7 +157,7 @@ def cluster() -> list[Panel]:
         listed(
             "Interfaces without a reply",
             "Pods that reach nothing, because the node does not answer for their gateway. "
-            "On the node, arpwhy diagnose names the command that mends it.",
+            "On the node, arpwhy diagnose names the command that fixes it.",
             f"arpwhy_interface_flagged{{{INTERFACES}}}",
             {
                 "instance": "node",
@@ -224,7 +224,7 @@ def cluster() -> list[Panel]:
         stacked(
             lines(
                 "Flagged interfaces by reason",
-                "A gap where an exporter was down is not a mend.",
+                "A gap where an exporter was down is not a recovery.",
                 "short",
                 query(f"count by (reason) ({flagged})", "{{reason}}"),
             ).decimals(0)

@@ -108,7 +108,7 @@ def _pip_download(wheels: Path) -> list[str]:
     return [
         *(sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(wheels)),
         *("--only-binary=:all:", "--python-version=3.11"),
-        *("--constraint", str(TOP / "requirements/test.txt"), *wanted),
+        *("--constraint", str(TOP / "constraints.txt"), *wanted),
     ]
 
 

@@ -13,7 +13,6 @@ import re
 import shutil
 import ssl
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 import bcrypt
 import pytest
 from booted import TOP, Booted
-from lab import Lab
+from lab import Lab, web
 from lab.exporter import Samples
 
 UNIT = "deploy/systemd/arpwhy.service"
@@ -148,15 +147,11 @@ def status(lab: Lab, path: str, user: str = "") -> int | None:
 
 def metrics(lab: Lab) -> Samples | None:
     """None while it does not serve them."""
-
-    def ask() -> bytes:
-        with urllib.request.urlopen("http://127.0.0.1:16925/metrics", timeout=10) as answer:
-            return bytes(answer.read())
-
     try:
-        return Samples(lab.node.call(ask).decode())
+        body = lab.node.call(lambda: web.fetch("http://127.0.0.1:16925/metrics"))
     except OSError:
         return None
+    return Samples(body.decode())
 
 
 def flags(booted: Booted) -> list[dict[str, Any]]:

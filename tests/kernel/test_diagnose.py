@@ -335,6 +335,13 @@ class Watch:
         self.process = lab.node.popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self._buffer = b""
 
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self.process:
+            self.process.kill()
+
     def line(self, patience: float = 5.0) -> dict[str, Any]:
         deadline = time.monotonic() + patience
         stdout = self.process.stdout
@@ -358,56 +365,58 @@ class Watch:
 
 def test_watch(lab: Lab) -> None:
     pod, other = lab.pods
-    watch = Watch(lab)
-    first = watch.line()
-    assert (first["complete"], len(first["interfaces"])) == (True, 2)
-    lab.break_("proxy_arp_off", pod)
-    line = watch.line()
-    assert line["complete"] is False and line["gone"] == []
-    assert [(f["interface"], f["reason"]) for f in line["interfaces"]] == [
-        (pod.interface, "proxy_arp_off")
-    ]
-    lab.mend("proxy_arp_off", pod)
-    line = watch.line()
-    assert [(f["interface"], f["reason"]) for f in line["interfaces"]] == [(pod.interface, None)]
-    new = lab.add_pod("new")
-    watch.until_healthy(new.interface)
-    lab.break_("no_default_route")
-    line = watch.line()
-    assert {f["interface"]: f["reason"] for f in line["interfaces"]} == dict.fromkeys(
-        (pod.interface, other.interface, new.interface), "no_route"
-    )
-    lab.mend("no_default_route")
-    watch.until_healthy(new.interface)
-    gone = new.interface
-    lab.delete_pod(new)
-    while not (line := watch.line())["gone"]:
-        pass
-    assert line["gone"] == [gone]
-    watch.process.send_signal(signal.SIGINT)
-    assert watch.process.wait(5) == 0
-    assert watch.process.stderr is not None and watch.process.stderr.read() == b""
+    with Watch(lab) as watch:
+        first = watch.line()
+        assert (first["complete"], len(first["interfaces"])) == (True, 2)
+        lab.break_("proxy_arp_off", pod)
+        line = watch.line()
+        assert line["complete"] is False and line["gone"] == []
+        assert [(f["interface"], f["reason"]) for f in line["interfaces"]] == [
+            (pod.interface, "proxy_arp_off")
+        ]
+        lab.mend("proxy_arp_off", pod)
+        line = watch.line()
+        assert [(f["interface"], f["reason"]) for f in line["interfaces"]] == [
+            (pod.interface, None)
+        ]
+        new = lab.add_pod("new")
+        watch.until_healthy(new.interface)
+        lab.break_("no_default_route")
+        line = watch.line()
+        assert {f["interface"]: f["reason"] for f in line["interfaces"]} == dict.fromkeys(
+            (pod.interface, other.interface, new.interface), "no_route"
+        )
+        lab.mend("no_default_route")
+        watch.until_healthy(new.interface)
+        gone = new.interface
+        lab.delete_pod(new)
+        while not (line := watch.line())["gone"]:
+            pass
+        assert line["gone"] == [gone]
+        watch.process.send_signal(signal.SIGINT)
+        assert watch.process.wait(5) == 0
+        assert watch.process.stderr is not None and watch.process.stderr.read() == b""
 
 
 def test_watch_ends_when_nobody_reads(lab: Lab) -> None:
-    watch = Watch(lab)
-    watch.line()
-    assert watch.process.stdout is not None
-    watch.process.stdout.close()
-    lab.break_("proxy_arp_off")
-    assert watch.process.wait(5) == 0
+    with Watch(lab) as watch:
+        watch.line()
+        assert watch.process.stdout is not None
+        watch.process.stdout.close()
+        lab.break_("proxy_arp_off")
+        assert watch.process.wait(5) == 0
 
 
 def test_watch_in_text(lab: Lab) -> None:
     argv = [*command(), "diagnose", "--watch"]
-    process = lab.node.popen(argv, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line == "2 interfaces, no problem\n":
-            break
-    lab.break_("forwarding_off", lab.pods[0])
-    line = process.stdout.readline()
-    pattern = rf"\d\d:\d\d:\d\d\.\d\d\d {lab.pods[0].interface} forwarding_off\n"
-    assert re.fullmatch(pattern, line)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(5) == 0
+    with lab.node.popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line == "2 interfaces, no problem\n":
+                break
+        lab.break_("forwarding_off", lab.pods[0])
+        line = process.stdout.readline()
+        pattern = rf"\d\d:\d\d:\d\d\.\d\d\d {lab.pods[0].interface} forwarding_off\n"
+        assert re.fullmatch(pattern, line)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(5) == 0

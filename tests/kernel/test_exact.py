@@ -49,13 +49,14 @@ def test_997_requests_agree_with_tcpdump(bench: Bench, tmp_path: Path) -> None:
     pods = pods_of(bench, 2, 2)
     dumps = {}
     for pod in pods:
-        out = (tmp_path / pod.name).open("w+")
-        dump = bench.lab.node.popen(
-            ["tcpdump", "-n", "-l", "-B", "8192", "-i", pod.interface, "arp"],
-            stdout=out,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        out = tmp_path / pod.name
+        with out.open("w") as file:
+            dump = bench.lab.node.popen(
+                ["tcpdump", "-n", "-l", "-B", "8192", "-i", pod.interface, "arp"],
+                stdout=file,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
         for line in dump.stderr:
             if line.startswith("listening on"):
                 break
@@ -65,10 +66,10 @@ def test_997_requests_agree_with_tcpdump(bench: Bench, tmp_path: Path) -> None:
     verdicts = {pod: bench.verdicts(pod, counts[pod]) for pod in pods}
     time.sleep(1.0)
     for pod, (dump, out) in dumps.items():
-        dump.send_signal(signal.SIGINT)
-        dump.wait(PATIENCE_S)
-        out.seek(0)
-        text = out.read()
+        with dump:
+            dump.send_signal(signal.SIGINT)
+            dump.wait(PATIENCE_S)
+        text = out.read_text()
         asked = len(re.findall(r"Request who-has 169\.254\.1\.1 .*tell", text))
         replied = len(re.findall(r"Reply 169\.254\.1\.1 is-at", text))
         assert asked == counts[pod], text[-500:]

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,8 @@ def configuration(*namespaces: Netns) -> list[list[str]]:
 class Ear:
     """Counts ARP requests that arrive on the node's end of a pod, by their sender."""
 
-    def __init__(self, lab: Lab, pod: Pod) -> None:
-        self.socket = lab.keep(lab.node.call(lambda: traffic.packet_socket(pod.interface)))
+    def __init__(self, own: socket.socket) -> None:
+        self.socket = own
 
     def heard(self) -> list[tuple[str, str]]:
         """(sender, target) of each request since the last call."""
@@ -103,6 +104,18 @@ def lab() -> Iterator[Lab]:
         pytest.skip(f"the lab needs {LACK}")
     with Lab(NAME, pods=5) as made:
         yield made
+
+
+@pytest.fixture
+def listen(lab: Lab) -> Iterator[Callable[[Pod], Ear]]:
+    """An ear on a pod, which hears from then to the test's end."""
+    with ExitStack() as stack:
+
+        def listen(pod: Pod) -> Ear:
+            own = lab.node.call(lambda: traffic.packet_socket(pod.interface))
+            return Ear(stack.enter_context(own))
+
+        yield listen
 
 
 def test_interface_name_is_calicos() -> None:
@@ -156,9 +169,9 @@ def test_in_node_is_the_calling_thread_only_and_keeps_the_mounts(lab: Lab) -> No
     assert child.communicate()[0].strip() == f"net:[{lab.node.inode}]"
 
 
-def test_ask_sends_and_counts_exactly(lab: Lab) -> None:
+def test_ask_sends_and_counts_exactly(lab: Lab, listen: Callable[[Pod], Ear]) -> None:
     pod = lab.pods[0]
-    ear = Ear(lab, pod)
+    ear = listen(pod)
     with pod.socket() as own:
         tally = pod.ask(997)
         replies = 0
@@ -177,9 +190,9 @@ def test_interval_spaces_the_requests(lab: Lab) -> None:
     assert 0.2 <= time.monotonic() - started < 0.45
 
 
-def test_probe_announce_unicast_and_any_frame(lab: Lab) -> None:
+def test_probe_announce_unicast_and_any_frame(lab: Lab, listen: Callable[[Pod], Ear]) -> None:
     pod = lab.pods[0]
-    ear = Ear(lab, pod)
+    ear = listen(pod)
     assert pod.unicast(7).replies == 7
     assert pod.probe(3).replies == 0
     assert pod.announce(2).replies == 0
@@ -192,9 +205,9 @@ def test_probe_announce_unicast_and_any_frame(lab: Lab) -> None:
     ]
 
 
-def test_storm_is_exact_with_some_pods_broken(lab: Lab) -> None:
+def test_storm_is_exact_with_some_pods_broken(lab: Lab, listen: Callable[[Pod], Ear]) -> None:
     counts = dict(zip(lab.pods, (401, 401, 401, 401, 399), strict=True))
-    ears = {pod: Ear(lab, pod) for pod in lab.pods}
+    ears = {pod: listen(pod) for pod in lab.pods}
     with lab.broken("proxy_arp_off", lab.pods[1]), lab.broken("forwarding_off", lab.pods[3]):
         tallies = lab.storm(counts)
     assert [t.sent for t in tallies.values()] == [401, 401, 401, 401, 399]
@@ -203,9 +216,9 @@ def test_storm_is_exact_with_some_pods_broken(lab: Lab) -> None:
     assert [len(ears[pod].heard()) for pod in counts] == [401, 401, 401, 401, 399]
 
 
-def test_the_pods_own_kernel_asks_once_a_second(lab: Lab) -> None:
+def test_the_pods_own_kernel_asks_once_a_second(lab: Lab, listen: Callable[[Pod], Ear]) -> None:
     pod = lab.pods[2]
-    ear = Ear(lab, pod)
+    ear = listen(pod)
     try:
         assert pod.ping_gateway(3)
         # As the incident: nothing known, nobody answers.

@@ -195,8 +195,9 @@ def tcpdump(lab: Lab, interface: str) -> Iterator[None]:
                 break
         yield
     finally:
-        process.terminate()
-        process.wait(PATIENCE_S)
+        with process:
+            process.terminate()
+            process.wait(PATIENCE_S)
 
 
 def test_nothing_of_a_healthy_node_is_flagged() -> None:

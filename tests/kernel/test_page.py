@@ -11,13 +11,12 @@ import contextlib
 import shutil
 import subprocess
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from conftest import PATIENCE_S
-from lab import Lab
+from lab import Lab, web
 from lab.pod import Pod
 from lab.tracer import command
 from lab.wiring import NODE_ADDRESS
@@ -77,8 +76,9 @@ class Exporter:
 
     @staticmethod
     def _answers() -> bool:
-        with contextlib.suppress(OSError), urllib.request.urlopen(URL, timeout=5) as answer:
-            return bool(answer.status == 200)
+        with contextlib.suppress(OSError):
+            web.fetch(URL)
+            return True
         return False
 
 

@@ -32,16 +32,17 @@ def recorded(any_engine: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
                     text=True,
                     env={**os.environ, "TZ": "UTC"},
                 )
-                while not process.stderr.readline().startswith("tracing "):
-                    assert process.poll() is None
-                with lab.broken("proxy_arp_off", broken):
-                    lab.storm({healthy: 101, broken: 103})
-                    time.sleep(PATIENCE_S / 4)
-                broken.ask(2)
-                healthy.probe(3)
-                time.sleep(0.3)
-                process.send_signal(signal.SIGINT)
-                assert process.wait(PATIENCE_S) == 0
+                with process:
+                    while not process.stderr.readline().startswith("tracing "):
+                        assert process.poll() is None
+                    with lab.broken("proxy_arp_off", broken):
+                        lab.storm({healthy: 101, broken: 103})
+                        time.sleep(PATIENCE_S / 4)
+                    broken.ask(2)
+                    healthy.probe(3)
+                    time.sleep(0.3)
+                    process.send_signal(signal.SIGINT)
+                    assert process.wait(PATIENCE_S) == 0
         yield directory
 
 

@@ -16,7 +16,7 @@ from .tracer import Tracer
 _ASKED = 11
 
 
-def main(seconds: float = 60, alone: bool = False) -> None:
+def main(seconds: float, *, alone: bool) -> None:
     with Lab("late-replies", pods=1) as lab, Tracer(lab.node, engine="tracepoint") as tracer:
         pod, came = lab.pods[0], 0
         with lab.broken("proxy_delay", pod):
@@ -29,4 +29,4 @@ def main(seconds: float = 60, alone: bool = False) -> None:
 
 
 if __name__ == "__main__":
-    main(*(float(each) for each in sys.argv[1:2]), alone="alone" in sys.argv[2:])
+    main(float(sys.argv[1]) if sys.argv[1:] else 60, alone="alone" in sys.argv[2:])

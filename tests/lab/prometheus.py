@@ -8,11 +8,11 @@ import shutil
 import subprocess
 import time
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from . import web
 from .errors import LabError, Unavailable
 from .netns import Netns
 
@@ -122,7 +122,4 @@ class Prometheus:
             return False
 
     def _fetch(self, url: str) -> bytes:
-        # A proxy of the machine's has no way into the namespace.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        body: bytes = self._netns.call(lambda: opener.open(url, timeout=10).read())
-        return body
+        return self._netns.call(lambda: web.fetch(url))

@@ -242,9 +242,9 @@ def test_a_server_that_fails_says_so(site: Site, monkeypatch: pytest.MonkeyPatch
 
 
 def test_closing_cuts_everybody_off(site: Site) -> None:
-    sock = site.stuck(b"GET ")
-    wait(lambda: site.server.connections == 1)
-    site.server.close()
-    assert closed(sock)
+    with site.stuck(b"GET ") as sock:
+        wait(lambda: site.server.connections == 1)
+        site.server.close()
+        assert closed(sock)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(site.address, SOON_S)

@@ -20,10 +20,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tracer import events, recording
+from tracer import __version__, events, recording
 from tracer.recording import RecordingError, Truncated, Writer, read
 
-HEADER = {"format": "arpwhy-recording", "version": 1, "arpwhy": "0.1.0"}
+HEADER = {"format": "arpwhy-recording", "version": 1, "arpwhy": __version__}
 
 REQUEST = events.Request(
     ts=1_795_424_641_123_456_789,
@@ -106,7 +106,8 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 def test_the_format_is_the_documented_one(tmp_path: Path) -> None:
     path = written(tmp_path, events.Lost(5, 17), REQUEST)
-    header, lost, request = msgpack.Unpacker(path.open("rb"))
+    with path.open("rb") as file:
+        header, lost, request = msgpack.Unpacker(file)
     assert header == HEADER
     assert list(header) == ["format", "version", "arpwhy"]
     assert lost == ["Lost", 5, 17, 0]
@@ -371,8 +372,12 @@ def test_many_events_are_flushed_without_being_asked(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_line_and_final() -> None:
-    with pytest.raises(RecordingError, match="cannot write /dev/full: No space left on device"):
-        Writer.create("/dev/full")
+    message = "cannot write /dev/full: No space left on device"
+    with (
+        Path("/dev/full").open("wb", buffering=0) as file,
+        pytest.raises(RecordingError, match=message),
+    ):
+        Writer(file, "/dev/full")
 
 
 class FailsOnce:

@@ -32,9 +32,10 @@ def start(lab: Lab, interface: str, mac: str = "") -> list[int]:
     process = lab.node.popen(
         [sys.executable, _PROGRAM, interface, mac], stdout=subprocess.PIPE, text=True
     )
-    if process.stdout.readline() != "ready\n":
-        raise LabError("the responder did not start")
-    process.stdout.close()
+    assert process.stdout is not None
+    with process.stdout as said:
+        if said.readline() != "ready\n":
+            raise LabError("the responder did not start")
     return states.identity(process.pid)
 
 

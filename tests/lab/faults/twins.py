@@ -88,5 +88,5 @@ def learnt_from_another_node(lab: Lab, pod: Pod) -> Saved:
     reason="source_rejected",
 )
 def stale_route_with_metric(lab: Lab, pod: Pod) -> Saved:
-    where = {"dst": pod.address, "dst_len": 32, "priority": _HIGHER}
-    return replace_route(lab, pod, on_link(lab, lab.node.uplink, **where))
+    astray = on_link(lab, lab.node.uplink, dst=pod.address, dst_len=32, priority=_HIGHER)
+    return replace_route(lab, pod, astray)
