@@ -91,7 +91,11 @@ class Writer:
             file = Path(path).open("wb", buffering=0)  # noqa: SIM115 - close() closes it
         except OSError as error:
             raise RecordingError(f"cannot write {_printable(path)}: {_why(error)}") from error
-        return cls(file, str(path))
+        try:
+            return cls(file, str(path))
+        except RecordingError:  # the header could not be written
+            file.close()
+            raise
 
     def write(self, event: Event) -> None:
         if self._failure is not None:

@@ -373,11 +373,8 @@ def test_many_events_are_flushed_without_being_asked(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_one_line_and_final() -> None:
     message = "cannot write /dev/full: No space left on device"
-    with (
-        Path("/dev/full").open("wb", buffering=0) as file,
-        pytest.raises(RecordingError, match=message),
-    ):
-        Writer(file, "/dev/full")
+    with pytest.raises(RecordingError, match=message):
+        Writer.create("/dev/full")
 
 
 class FailsOnce:
