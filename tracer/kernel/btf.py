@@ -149,15 +149,7 @@ class Btf:
     @classmethod
     def load(cls, path: str | Path = VMLINUX) -> Btf:
         """Read a raw BTF file, the running kernel's by default."""
-        try:
-            data = Path(path).read_bytes()
-        except OSError as error:
-            why = error.strerror or str(error)
-            if isinstance(error, FileNotFoundError) and str(path) == VMLINUX:
-                why = "the kernel was built without CONFIG_DEBUG_INFO_BTF"
-            raise BtfError(
-                f"cannot read BTF from {path}: {why}; give this kernel's BTF by --btf FILE"
-            ) from error
+        data = read(path)
         try:
             return cls(data)
         except BtfError as error:
@@ -234,6 +226,12 @@ class Btf:
         if not found or any(names != found[0] for names in found):
             return None
         return found[0]
+
+    def function_id(self, name: str) -> int | None:
+        """The function's BTF id; None as of :meth:`function_parameters`."""
+        if self.function_parameters(name) is None:
+            return None
+        return self._named(name, _FUNCTIONS)[0]
 
     def tracepoint_arguments(self, name: str) -> int | None:
         """How many arguments a raw tracepoint has; None if there is no such tracepoint.
@@ -450,6 +448,19 @@ class Btf:
 
     def _broken(self, why: str) -> NoReturn:
         raise BtfError(f"broken BTF: {why}")
+
+
+def read(path: str | Path = VMLINUX) -> bytes:
+    """A file's bytes. Raises BtfError if it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        why = error.strerror or str(error)
+        if isinstance(error, FileNotFoundError) and str(path) == VMLINUX:
+            why = "the kernel was built without CONFIG_DEBUG_INFO_BTF"
+        raise BtfError(
+            f"cannot read BTF from {path}: {why}; give this kernel's BTF by --btf FILE"
+        ) from error
 
 
 def _section(data: bytes, start: int, length: int, name: str) -> bytes:

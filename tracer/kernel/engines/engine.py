@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from tracer.kernel.btf import Btf
+from tracer.kernel.description import Description
 from tracer.kernel.symbols import Symbols
 
 
@@ -53,7 +53,7 @@ class Engine:
     name: str
     source: str
     hooks: tuple[Hook, ...]
-    why_not: Callable[[Btf, Symbols], str | None]
+    why_not: Callable[[Description, Symbols], str | None]
     macros: Callable[[], dict[str, str]]
     helpers: tuple[str, ...] = ()
     called: str | None = None

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tracer.kernel.btf import Btf
+from tracer.kernel.description import Description
 from tracer.kernel.engines.engine import (
     ANSWERS,
     FUNCTIONS,
@@ -25,9 +25,9 @@ def _exit(function: str) -> Hook:
     return Hook(Kind.FEXIT, function, function)
 
 
-def _why_not(btf: Btf, symbols: Symbols) -> str | None:
+def _why_not(description: Description, symbols: Symbols) -> str | None:
     for function in FUNCTIONS:
-        if btf.function_parameters(function) is None:
+        if function not in description.functions:
             return f"the kernel's BTF does not describe {function}"
     return missing_function(symbols)
 
