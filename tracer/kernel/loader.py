@@ -85,6 +85,7 @@ def load(order: Order) -> tuple[Loaded, list[int]]:
                     no_socket,
                     tuple(prepared.remarks),
                 )
+                prepared.keep_symbols()
                 return loaded, descriptors
         passed_over.append((engine.name, why))
     raise LoadError("; ".join(f"engine {name} cannot run: {why}" for name, why in passed_over))

@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from hashlib import sha256
 
-from tracer.kernel import btf, compiler, headers
+from tracer.kernel import btf, compiler, headers, symbols
 from tracer.kernel.btf import Btf, BtfError
 from tracer.kernel.cache import Cache, key, place
 from tracer.kernel.compiled import Compiled
@@ -28,13 +28,20 @@ class Prepared:
         """Raises BtfError."""
         self._order = order
         self._cache = Cache(place() if order.cache else None)
-        self.symbols = Symbols.load()
+        self._symbols_at = key("symbols", symbols.state())
+        self.symbols = Symbols.load(answers=self._cache.load(self._symbols_at))
+        self._known = len(self.symbols.answers)
         self.description = self._described(order.btf or btf.VMLINUX)
         self.functions = self.description.functions
         if order.btf:  # the kernel takes ids of its own BTF alone
             self.functions = {}
             with suppress(BtfError):
                 self.functions = self._described(btf.VMLINUX).functions
+
+    def keep_symbols(self) -> None:
+        """For the next start: what was asked of them till now."""
+        if len(self.symbols.answers) > self._known:
+            self._cache.store(self._symbols_at, self.symbols.answers)
 
     @property
     def remarks(self) -> list[str]:
