@@ -38,10 +38,10 @@ def place() -> Path | None:
     if os.geteuid() == 0:
         return Path("/var/cache/arpwhy")
     base = os.environ.get("XDG_CACHE_HOME", "")
-    home = os.environ.get("HOME", "")
-    if not base.startswith("/"):  # to be ignored then (XDG Base Directory Specification)
-        base = f"{home}/.cache"
-    return Path(base) / "arpwhy" if base.startswith("/") else None
+    if base.startswith("/"):  # else it is to be ignored (XDG Base Directory Specification)
+        return Path(base) / "arpwhy"
+    home = os.environ.get("HOME")
+    return Path(home) / ".cache" / "arpwhy" if home else None
 
 
 def key(*parts: str | bytes) -> bytes:

@@ -7,6 +7,8 @@ import ctypes
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -115,17 +117,31 @@ def compile_engine(engine: Engine, text: str) -> Compiled:
     """Compile the engine's C, as of :func:`c_text`. Raises LoadError."""
     module = import_bcc()
     said_before = len(_said())
-    try:
-        with tempfile.TemporaryDirectory(prefix="arpwhy-") as directory:
-            os.environ["BCC_KERNEL_SOURCE"] = str(headers.write_tree(Path(directory)))
+    with _header_tree() as directory:
+        os.environ["BCC_KERNEL_SOURCE"] = directory
+        try:
             compiled = module(text=text.encode(), cflags=_CFLAGS)
-    except Exception as error:
-        because = _first_error(_said()[said_before:]) or str(error)
-        raise LoadError(f"bcc cannot compile {engine.source}: {because}") from error
+        except Exception as error:
+            because = _first_error(_said()[said_before:]) or str(error)
+            raise LoadError(f"bcc cannot compile {engine.source}: {because}") from error
     try:
         return _taken_from(module.lib, compiled.module)
     finally:
         compiled.cleanup()
+
+
+@contextmanager
+def _header_tree() -> Iterator[str]:
+    with ExitStack() as stack:
+        try:
+            made = stack.enter_context(tempfile.TemporaryDirectory(prefix="arpwhy-"))
+            headers.write_tree(Path(made))
+        except OSError as error:
+            why = error.strerror
+            raise LoadError(
+                f"no temporary file can be made ({why}): it needs a writable /tmp"
+            ) from None
+        yield made
 
 
 def _taken_from(lib: Any, module: int) -> Compiled:
