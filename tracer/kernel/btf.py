@@ -4,6 +4,10 @@
 Just what loading needs: offsets, sizes, enums, parameters of functions. The format is
 Documentation/bpf/btf.rst and include/uapi/linux/btf.h. The type section is walked once,
 to know where each type begins; everything else is looked up when asked for.
+
+Not libbpf's reader: that of a distribution is older than the kernel it may have to read (it refuses
+a kind that it does not know: enum64 before 1.0, which Linux 6.0 and later have), and it tells of the
+first of several types of one name only.
 """
 
 from __future__ import annotations
