@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The ARP path by BPF trampolines: the cheapest that the kernel offers. */
-#define ENTER(function)                                                        \
-	KFUNC_PROBE(function, void *first, void *second, void *third)
-#define LEAVE(function) KRETFUNC_PROBE(function, void *first)
-#define FIRST		first
-#define THIRD		third
+#define ENTER(function) int enter_##function(u64 *ctx)
+#define LEAVE(function) int leave_##function(u64 *ctx)
+#define FIRST		ctx[0]
+#define THIRD		ctx[2]
 #include "functions.h"

@@ -15,6 +15,8 @@ from tracer.kernel.handover import Order
 DEFAULT_GLOBS = ("cali*",)
 DEFAULT_TARGETS = (GATEWAY,)
 DEFAULT_PREFIXES = ("cali",)
+FORMATS = ("text", "json")
+ONLY = ("all", "unanswered", "flags")
 POD_MODES = ("auto", "off", "kubernetes")
 
 
@@ -30,7 +32,7 @@ class PodOptions:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``targets`` None is any; ``engine`` None is auto."""
+    """``targets`` None is any; ``engine`` None is auto; ``cache``: as of Order."""
 
     globs: tuple[str, ...]
     targets: tuple[ipaddress.IPv4Address, ...] | None
@@ -38,6 +40,7 @@ class Options:
     all_netns: bool
     btf: str | None
     pods: PodOptions = PodOptions()
+    cache: bool = True
 
     @property
     def target_names(self) -> tuple[str, ...]:
@@ -50,6 +53,7 @@ class Options:
             netns_macro=filters.netns_macro(None if self.all_netns else own_netns()),
             target_macro=filters.target_macro(self.targets),
             btf=self.btf,
+            cache=self.cache,
         )
 
 

@@ -31,8 +31,9 @@ from tracer.events import (
 from tracer.expiry import Expiry
 from tracer.investigator import Investigator
 from tracer.kernel.handover import LoadError
-from tracer.kernel.libbpf import Ring
-from tracer.kernel.session import Loading, Session
+from tracer.kernel.libbpf import LibbpfError, Ring
+from tracer.kernel.loading import Loading
+from tracer.kernel.session import Session
 from tracer.node import netns
 from tracer.node.changes import Changes
 from tracer.node.links import LinkWatch
@@ -69,14 +70,13 @@ class Live:
         self._told: dict[tuple[str, str], int] = {}
         self._stack = ExitStack()
 
-    def start(self) -> Started:
-        """Load, attach and look round. Tracing has begun when this returns.
+    def start(self, loading: Loading) -> Started:
+        """Look round, and wait till all is attached. Tracing has begun when this returns.
 
-        Raises LoadError with one line on why it cannot.
+        ``loading``: of the options' order. Raises LoadError with one line on why it cannot.
         """
         options = self.options
-        loading = Loading(options.order())
-        # While the compiler works; it takes longest.
+        # While it is loaded: that takes longest.
         try:
             self.links = LinkWatch(options.globs, time.time_ns)
             self._stack.callback(self.links.close)
@@ -87,7 +87,10 @@ class Live:
         self._netns = netns.own()
         self.investigator = Investigator(self._prepare_to_investigate)
         self._stack.callback(self.investigator.close)
-        self.session: Session = loading.session()
+        try:
+            self.session = Session(*loading.loaded())
+        except LibbpfError as error:
+            raise LoadError(str(error)) from None
         self._stack.callback(self.session.close)
         self._existing = self.links.existing()
         return Started(

@@ -127,6 +127,26 @@ def test_the_drop_ins_of_the_document_do_what_it_says(lab: Lab) -> None:
         assert effective == sum(1 << number for number in (*RIGHTS.values(), NET_ADMIN))
 
 
+@needs_systemd
+@needs_root
+@needs_overlay
+def test_it_starts_again_without_bcc(lab: Lab) -> None:
+    """Another user each time, as DynamicUser= has it, to whom systemd gives the cache."""
+    with Booted(lab.node, UNIT) as booted:
+        assert booted.run("systemctl", "start", "arpwhy").returncode == 0
+        booted.wait(lambda: metrics(lab) is not None)
+        assert booted.run("systemctl", "stop", "arpwhy").returncode == 0
+        bcc = booted.run("/usr/bin/python3", "-c", "import bcc; print(bcc.__file__)").stdout.strip()
+        assert booted.run("mv", bcc, f"{bcc}.away").returncode == 0
+        assert (
+            booted.run("chown", "-R", "65533", "/var/cache/private/arpwhy-export").returncode == 0
+        )
+        assert booted.run("systemctl", "start", "arpwhy").returncode == 0
+        booted.wait(lambda: metrics(lab) is not None)
+        said = booted.run("journalctl", "--unit=arpwhy", "--output=cat", "--no-pager").stdout
+        assert "is not used" not in said
+
+
 def status(lab: Lab, path: str, user: str = "") -> int | None:
     """Of the answer by HTTPS; None while there is none."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -31,6 +32,11 @@ PATIENCE_S = 30.0 if EMULATED else 8.0
 
 
 NUMBERS = itertools.count(1)  # no two pods of a run share an interface name
+
+
+# The traces' cache is the tests' own.
+_CACHE = tempfile.TemporaryDirectory(prefix="arpwhy-cache-")
+os.environ["CACHE_DIRECTORY"] = _CACHE.name
 
 
 def why_not(engine: str) -> str | None:

@@ -21,7 +21,7 @@ import pytest
 from conftest import DEMANDED, EMULATED, PATIENCE_S, WHY_NOT
 from lab.tracer import command
 
-from tracer.kernel.loader import ENGINES
+from tracer.kernel.prepared import ENGINES
 
 PATIENCE_DOCTOR_S = 300.0 if EMULATED else 60.0
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]

@@ -25,6 +25,7 @@ from test_leaves_nothing import in_kernel, wait_until
 
 from tracer.export.health import Health
 from tracer.export.response import Request, Unready
+from tracer.kernel.loading import Loading
 from tracer.options import Options
 from tracer.pipeline import Pipeline
 from tracer.run import Live
@@ -292,7 +293,8 @@ def test_health_follows_the_loop_and_the_hooks(lab: Lab) -> None:
         lab.in_node(),
         contextlib.closing(Live(Options(("cali*",), None, None, False, None))) as live,
     ):
-        started = live.start()
+        with Loading(live.options.order()) as loading:
+            started = live.start(loading)
         pipeline = Pipeline(lambda line: None, order=live.investigator.order)
         pipeline.feed(started)
         assert status() == (503, "starting")

@@ -70,11 +70,16 @@ def test_after_a_signal(engine: str, number: int) -> None:
         assert pod.ask(3).replies == 3
 
 
-def test_killed_while_it_loads(engine: str) -> None:
+@pytest.mark.parametrize(
+    ("options", "delays_s"), [(("--no-cache",), (0.2, 0.5, 0.8)), ((), (0.1, 0.15, 0.2, 0.25))]
+)
+def test_killed_while_it_loads(
+    engine: str, options: tuple[str, ...], delays_s: tuple[float, ...]
+) -> None:
     before = in_kernel()
-    for delay_s in (0.2, 0.5, 0.8):
+    for delay_s in delays_s:
         process = subprocess.Popen(
-            [*command(), "trace", "--engine", engine, "-i", "nosuch*"],
+            [*command(), "trace", "--engine", engine, "-i", "nosuch*", *options],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

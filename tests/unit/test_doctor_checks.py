@@ -15,7 +15,7 @@ from tracer.doctor.record import record
 from tracer.doctor.text import summary, text
 from tracer.doctor.trial import Bcc, EngineTrial, HookTrial, Trial, without
 from tracer.doctor.ways import ways
-from tracer.kernel.loader import ENGINES
+from tracer.kernel.prepared import ENGINES
 
 NAMES = ("fentry", "kprobe", "tracepoint")
 HOOK = HookTrial("raw_tracepoint", "kfree_skb", False, True)

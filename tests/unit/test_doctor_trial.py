@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tracer.doctor.facts import _exec_netns, _lockdown, _mounts, _seccomp
 from tracer.doctor.trial import Bcc, EngineTrial, HookTrial, hooks_of, lines, parse
-from tracer.kernel.loader import ENGINES
+from tracer.kernel.prepared import ENGINES
 
 BCC = Bcc("0.26.0", "0.26.0", None)
 FENTRY = EngineTrial(

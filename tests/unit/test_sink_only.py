@@ -17,7 +17,8 @@ from tracer.notices import (
     StartNotice,
     StopNotice,
 )
-from tracer.sinks import ONLY, SINKS, Options, passes
+from tracer.options import ONLY
+from tracer.sinks import SINKS, Options, passes
 
 
 def request(verdict: Verdict, settled: bool = False) -> RequestNotice:

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgpack
 import pytest
 
-from tracer.kernel.symbols import KALLSYMS, Symbols, SymbolsError
+from tracer.kernel.symbols import KALLSYMS, Symbols, SymbolsError, state
 
 TEXT = """\
 0000000000000000 A per_cpu_thing
@@ -116,3 +117,35 @@ def test_running_kernel() -> None:
     assert address is not None
     assert symbols.name(address) == "arp_rcv"
     assert symbols.name(address + 3) == "arp_rcv+0x3"
+
+
+def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
+    path = tmp_path / "kallsyms"
+    path.write_text(
+        "ffffffff81000000 T arp_rcv\nffffffff81000100 t arp_process\nffffffff81000200 T last\n"
+    )
+    first = Symbols.load(path)
+    asked = (
+        first.has("arp_rcv"),
+        first.has("none"),
+        first.address("arp_process"),
+        first.address("none"),
+        first.extents(["arp_rcv", "none", "arp_process"]),
+        first.hidden,
+    )
+    again = Symbols.load(tmp_path / "none", msgpack.unpackb(msgpack.packb(first.answers)))
+    assert asked == (
+        again.has("arp_rcv"),
+        again.has("none"),
+        again.address("arp_process"),
+        again.address("none"),
+        again.extents(["arp_rcv", "none", "arp_process"]),
+        again.hidden,
+    )
+    with pytest.raises(SymbolsError):
+        again.has("another")
+
+
+def test_the_state_stays_while_nothing_happens() -> None:
+    assert state() == state()
+    assert "True" in state().split() or "False" in state().split()

@@ -12,6 +12,8 @@ from tracer.run import Live
 def announce(live: Live, started: Started, say: Callable[[str], object]) -> None:
     options = live.options
     globs = " ".join(options.globs)
+    for remark in live.session.remarks:
+        say(f"arpwhy: {remark}")
     if options.engine is None:
         for engine, why in live.session.passed_over:
             say(f"arpwhy: no {engine} engine: {why}")

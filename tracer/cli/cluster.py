@@ -10,8 +10,9 @@ from pathlib import Path
 
 import click
 
-from tracer.cli.display import STDOUT, object_format, standard_output
+from tracer.cli.display import STDOUT, standard_output
 from tracer.cli.failure import fail, say
+from tracer.cli.formats import object_format
 from tracer.cluster import record
 from tracer.cluster.prometheus import Access, Prometheus, PrometheusError, QueryError
 from tracer.cluster.questions import ask

@@ -12,8 +12,9 @@ from fnmatch import fnmatchcase
 
 import click
 
-from tracer.cli.display import STDOUT, object_format, standard_output
+from tracer.cli.display import STDOUT, standard_output
 from tracer.cli.failure import fail
+from tracer.cli.formats import object_format
 from tracer.diagnose import Diagnosis, diagnose, record
 from tracer.diagnose.text import Text
 from tracer.diagnose.watch import watch

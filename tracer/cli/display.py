@@ -1,61 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options of what is shown, which trace and replay share, and the sink they make."""
+"""What is shown, where, and by which sink."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, Protocol
-
-import click
+from typing import Protocol
 
 from tracer.causes import CAUSES
 from tracer.notices import Line
 from tracer.output import Output, OutputFailed
-from tracer.sinks import ONLY, SINKS, passes
+from tracer.sinks import SINKS, passes
 from tracer.sinks import Options as SinkOptions
 from tracer.sinks.sink import Pods, no_pod
 from tracer.stop import StopSignals
 
 STDOUT = 1
-
-# Of the commands that say one thing, and no stream of lines.
-object_format = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    envvar="ARPWHY_FORMAT",
-    show_default=True,
-    help="Text for people, or a JSON object.",
-)
-
-_OPTIONS = (
-    click.option(
-        "--format",
-        "form",
-        type=click.Choice(list(SINKS)),
-        default="text",
-        envvar="ARPWHY_FORMAT",
-        show_default=True,
-        help="Text for people, or a JSON object a line.",
-    ),
-    click.option(
-        "--only",
-        type=click.Choice(ONLY),
-        default="all",
-        envvar="ARPWHY_ONLY",
-        show_default=True,
-        help="Which lines to show.",
-    ),
-)
-
-
-def display_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 def standard_output(stop: StopSignals) -> Output:

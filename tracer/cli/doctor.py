@@ -9,8 +9,9 @@ import time
 
 import click
 
-from tracer.cli.display import STDOUT, object_format, standard_output
+from tracer.cli.display import STDOUT, standard_output
 from tracer.cli.failure import fail
+from tracer.cli.formats import object_format
 from tracer.doctor.facts import read
 from tracer.doctor.record import record
 from tracer.doctor.text import text

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import click
 
-from tracer.cli.display import display_options, emitter, standard_output
+from tracer.cli.display import emitter, standard_output
 from tracer.cli.failure import fail, say
+from tracer.cli.formats import display_options
 from tracer.events import Stopped
 from tracer.output import OutputBlocked, OutputClosed, OutputFailed
 from tracer.pipeline import Pipeline

@@ -82,6 +82,13 @@ _OPTIONS = (
         show_default="/sys/kernel/btf/vmlinux",
         help="The kernel's BTF.",
     ),
+    click.option(
+        "--no-cache",
+        is_flag=True,
+        envvar="ARPWHY_NO_CACHE",
+        show_default="off",
+        help="Compile anew: neither take programs from the cache nor keep them there.",
+    ),
     *POD_OPTIONS,
 )
 
@@ -96,6 +103,7 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
         engine: str,
         all_netns: bool,
         btf: str | None,
+        no_cache: bool,
         pods: str,
         prefixes: tuple[str, ...],
         kubeconfig: str | None,
@@ -104,7 +112,7 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         wanted = None if engine == "auto" else engine
         named = PodOptions(pods, prefixes, kubeconfig, node_name)
-        options = Options(globs, targets, wanted, all_netns, btf, named)
+        options = Options(globs, targets, wanted, all_netns, btf, named, not no_cache)
         return command(options=options, **rest)
 
     for option in reversed(_OPTIONS):

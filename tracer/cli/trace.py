@@ -3,23 +3,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 
 import click
 
-from tracer.cli.announce import announce
-from tracer.cli.display import display_options, emitter, standard_output
-from tracer.cli.failure import fail, say
+from tracer.cli.failure import fail
+from tracer.cli.formats import display_options
 from tracer.cli.shared import shared_options
 from tracer.kernel.handover import LoadError
+from tracer.kernel.loading import Loading
 from tracer.options import Options
-from tracer.output import OutputBlocked, OutputClosed, OutputFailed
 from tracer.permission import missing_capabilities
-from tracer.pipeline import Pipeline
-from tracer.pods import PodsError, open_pods
-from tracer.recording import RecordingError, Writer
-from tracer.run import Live
 from tracer.stop import StopSignals
 
 FLAGGED = 3
@@ -75,37 +69,12 @@ def command(
     """
     if missing := missing_capabilities():
         fail(f"no permission to trace: run as root, or with {' and '.join(missing)}")
-    flags_raised = 0
     try:
-        with contextlib.ExitStack() as stack:
-            stop = stack.enter_context(StopSignals())
-            pods = stack.enter_context(open_pods(options, say))
-            recording = stack.enter_context(Writer.create(write)) if write else None
-            live = Live(options)
-            stack.callback(live.close)
-            started = live.start()
-            output = standard_output(stop)
-            pipeline = Pipeline(
-                emitter(output, form, only, pods),
-                order=live.investigator.order,
-                recording=recording,
-                count=count,
-                remark=say,
-            )
-            try:
-                pipeline.feed(started)
-                output.flush()
-                announce(live, started, say)
-                live.begin(pipeline)
-                live.run(pipeline, output, stop.fileno(), duration)
-            except (OutputClosed, OutputBlocked):
-                pass  # the recording and the exit status are still wanted
-            live.finish(pipeline)
-            if uncounted := live.session.uncounted():
-                say(f"arpwhy: too many interfaces: {uncounted} requests not in the exact counts")
-            with contextlib.suppress(OutputClosed, OutputBlocked):
-                output.flush()
-            flags_raised = pipeline.flags_raised
-    except (LoadError, PodsError, RecordingError, OutputFailed) as error:
+        with StopSignals() as stop, Loading(options.order()) as loading:
+            # While it is loaded: importing takes long too.
+            from tracer.cli.tracing import trace  # noqa: PLC0415
+
+            flags_raised = trace(options, loading, stop, form, only, duration, count, write)
+    except LoadError as error:
         fail(str(error))
     sys.exit(FLAGGED if fail_on_flag and flags_raised else 0)

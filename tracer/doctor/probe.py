@@ -12,19 +12,19 @@ import json
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from tracer.doctor.library import loaded_version
 from tracer.doctor.trial import Bcc, EngineTrial, HookTrial, hooks_of, lines, without
-from tracer.kernel import compiler, headers, loader
-from tracer.kernel.btf import Btf, BtfError
+from tracer.kernel import bpf, compiler
+from tracer.kernel.btf import BtfError
 from tracer.kernel.engines.engine import Engine
 from tracer.kernel.handover import LoadError
 from tracer.kernel.hooks import Hook, Kind
+from tracer.kernel.prepared import ENGINES, Prepared
+from tracer.kernel.programs import Programs, try_tracing
 from tracer.kernel.symbols import Symbols, SymbolsError
 from tracer.options import DEFAULT_GLOBS, DEFAULT_TARGETS, Options, parse_targets
 
@@ -48,26 +48,26 @@ def _parts(btf_file: str | None, engines: list[str]) -> Iterator[Bcc | EngineTri
     symbols = Symbols.load()
     with suppress(SymbolsError):  # named below, when they are needed
         yield symbols.hidden
-    with tempfile.TemporaryDirectory(prefix="arpwhy-") as directory:
-        os.environ["BCC_KERNEL_SOURCE"] = str(headers.write_tree(Path(directory)))
-        try:
-            module = compiler.import_bcc()
-        except (LoadError, OSError, AttributeError) as error:
-            yield Bcc(None, None, _no_bcc(error))
-            return
-        yield _bcc()
-        if not engines:
-            return
-        options = Options(DEFAULT_GLOBS, parse_targets(DEFAULT_TARGETS), None, False, btf_file)
-        chosen = [loader.ENGINES[name] for name in engines]
-        try:
-            btf = Btf.load(btf_file) if btf_file else Btf.load()
-            definitions = compiler.definitions(options.order(), btf, symbols, 0)
-        except (BtfError, SymbolsError) as error:
-            yield from (without(engine, str(error), tried=False) for engine in chosen)
-            return
-        for engine in chosen:
-            yield _try(module, engine, definitions, engine.why_not(btf, symbols))
+    try:
+        compiler.import_bcc()
+    except (LoadError, OSError, AttributeError) as error:
+        yield Bcc(None, None, _no_bcc(error))
+        return
+    yield _bcc()
+    if not engines:
+        return
+    targets = parse_targets(DEFAULT_TARGETS)
+    # It is bcc that is tried: nothing from the cache.
+    options = Options(DEFAULT_GLOBS, targets, None, False, btf_file, cache=False)
+    chosen = [ENGINES[name] for name in engines]
+    try:
+        prepared = Prepared(options.order())
+        excluded = [engine.why_not(prepared.description, symbols) for engine in chosen]
+    except (BtfError, SymbolsError) as error:
+        yield from (without(engine, str(error), tried=False) for engine in chosen)
+        return
+    for engine, why in zip(chosen, excluded, strict=True):
+        yield _try(prepared, engine, why)
 
 
 def _no_bcc(error: Exception) -> str:
@@ -91,21 +91,21 @@ def _bcc() -> Bcc:
     return Bcc(getattr(bcc, "__version__", None), loaded_version("libbcc"), None)
 
 
-def _try(module: Any, engine: Engine, definitions: str, excluded: str | None) -> EngineTrial:
+def _try(prepared: Prepared, engine: Engine, excluded: str | None) -> EngineTrial:
     """``excluded``: why the engine says that it cannot run; its function probes are not tried."""
     why = excluded
     try:
         if why is None and engine.enter is Kind.FENTRY:
-            compiler.try_tracing(module)
+            try_tracing(prepared.functions)
     except LoadError as error:
         why = str(error)
     try:
-        bpf = compiler.compile_engine(module, engine, definitions)
+        programs = Programs(prepared.compiled(engine, 0), prepared.functions)
     except LoadError as error:
         return without(engine, why or str(error), tried=True)
     try:
         for name in engine.helpers:
-            compiler.program(bpf, name, Kind.RAW_TRACEPOINT)
+            programs.load(Hook(Kind.RAW_TRACEPOINT, name, name))
     except LoadError as error:
         why = why or str(error)
     hooks, held = [], []
@@ -113,7 +113,7 @@ def _try(module: Any, engine: Engine, definitions: str, excluded: str | None) ->
         obstacle = excluded if hook.kind is not Kind.RAW_TRACEPOINT else None
         try:
             if obstacle is None:
-                held.append(_attach(module, bpf, hook))
+                held.append(_attach(programs, hook))
         except LoadError as error:
             obstacle = str(error)
         hooks.append(HookTrial(hook.kind, hook.place, hook.optional, obstacle is None, obstacle))
@@ -124,12 +124,11 @@ def _try(module: Any, engine: Engine, definitions: str, excluded: str | None) ->
     return EngineTrial(engine.name, why, tuple(hooks))
 
 
-def _attach(module: Any, bpf: Any, hook: Hook) -> int:
-    name = compiler.program_name(module, bpf, hook)
-    if module.lib.bpf_function_start(bpf.module, name.encode()) is None:
+def _attach(programs: Programs, hook: Hook) -> int:
+    if not programs.has(hook):
         # The closer look: its C is left out then (bpf/closer.h).
         raise LoadError(f"this kernel's BTF lacks what the program at {hook.place} reads")
-    return compiler.attach_hook(module.lib, hook, compiler.program(bpf, name, hook.kind))
+    return bpf.attach(hook.kind, hook.place, programs.load(hook))
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from typing import Any
 
 from tracer.kernel.engines.engine import Engine
 from tracer.kernel.hooks import Hook
-from tracer.kernel.loader import ENGINES
-from tracer.kernel.session import import_path
+from tracer.kernel.loading import import_path
+from tracer.kernel.prepared import ENGINES
 
 # QEMU's software emulation compiles all engines in 20 to 40 s.
 _PATIENCE_S = 240.0

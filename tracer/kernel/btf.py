@@ -4,6 +4,10 @@
 Just what loading needs: offsets, sizes, enums, parameters of functions. The format is
 Documentation/bpf/btf.rst and include/uapi/linux/btf.h. The type section is walked once,
 to know where each type begins; everything else is looked up when asked for.
+
+Not libbpf's reader: that of a distribution is older than the kernel it may have to read (it
+refuses a kind that it does not know: enum64 before 1.0, which Linux 6.0 and later have), and
+it tells of the first of several types of one name only.
 """
 
 from __future__ import annotations
@@ -149,15 +153,7 @@ class Btf:
     @classmethod
     def load(cls, path: str | Path = VMLINUX) -> Btf:
         """Read a raw BTF file, the running kernel's by default."""
-        try:
-            data = Path(path).read_bytes()
-        except OSError as error:
-            why = error.strerror or str(error)
-            if isinstance(error, FileNotFoundError) and str(path) == VMLINUX:
-                why = "the kernel was built without CONFIG_DEBUG_INFO_BTF"
-            raise BtfError(
-                f"cannot read BTF from {path}: {why}; give this kernel's BTF by --btf FILE"
-            ) from error
+        data = read(path)
         try:
             return cls(data)
         except BtfError as error:
@@ -234,6 +230,12 @@ class Btf:
         if not found or any(names != found[0] for names in found):
             return None
         return found[0]
+
+    def function_id(self, name: str) -> int | None:
+        """The function's BTF id; None as of :meth:`function_parameters`."""
+        if self.function_parameters(name) is None:
+            return None
+        return self._named(name, _FUNCTIONS)[0]
 
     def tracepoint_arguments(self, name: str) -> int | None:
         """How many arguments a raw tracepoint has; None if there is no such tracepoint.
@@ -450,6 +452,19 @@ class Btf:
 
     def _broken(self, why: str) -> NoReturn:
         raise BtfError(f"broken BTF: {why}")
+
+
+def read(path: str | Path = VMLINUX) -> bytes:
+    """A file's bytes. Raises BtfError if it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        why = error.strerror or str(error)
+        if isinstance(error, FileNotFoundError) and str(path) == VMLINUX:
+            why = "the kernel was built without CONFIG_DEBUG_INFO_BTF"
+        raise BtfError(
+            f"cannot read BTF from {path}: {why}; give this kernel's BTF by --btf FILE"
+        ) from error
 
 
 def _section(data: bytes, start: int, length: int, name: str) -> bytes:

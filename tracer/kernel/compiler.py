@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What bcc does for us: it compiles an engine's C, loads its programs, attaches them."""
+"""What bcc does for us: it compiles an engine's C."""
 
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
-import struct
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
-from tracer.kernel import headers, source
-from tracer.kernel.btf import Btf
+from tracer.kernel import bpf, headers, source
+from tracer.kernel.compiled import Compiled, Program
+from tracer.kernel.description import Description
 from tracer.kernel.engines.engine import Engine
 from tracer.kernel.handover import LoadError, Order
-from tracer.kernel.hooks import Hook, Kind
 from tracer.kernel.layout import Header
 from tracer.kernel.symbols import Symbols
 from tracer.kernel.trail import freeing_functions
@@ -45,8 +48,14 @@ def import_bcc() -> Any:
     return Module
 
 
-def definitions(order: Order, btf: Btf, symbols: Symbols, arp_in_netns: int) -> str:
-    """The C that goes before the engine's own: this kernel's structs, these filters.
+def c_text(
+    engine: Engine,
+    order: Order,
+    description: Description,
+    symbols: Symbols,
+    arp_in_netns: int,
+) -> str:
+    """The engine's C, behind this kernel's structs and these filters.
 
     ``arp_in_netns``: the inode of the namespace with a packet socket for ARP; 0: none.
     """
@@ -57,8 +66,6 @@ def definitions(order: Order, btf: Btf, symbols: Symbols, arp_in_netns: int) -> 
         "NETNS_TRACED(inode)": f"({order.netns_macro})",
         "TARGET_TRACED(ip)": f"({order.target_macro})",
         "ARP_IN_NETNS": str(arp_in_netns),
-        # Packet sockets by namespace come after arp_rcv (net/core/dev.c, 6.15).
-        "ARP_IN_COMES_LATE": str(int(btf.has("net.ptype_specific"))),
         # A packet socket's receive path (net/packet/af_packet.c).
         "IN_PACKET_SOCKET(at)": _lies_in(symbols, "packet_rcv", "packet_rcv_spkt", "tpacket_rcv"),
         # What copies requests for other devices (drivers/net/macvlan.c).
@@ -68,13 +75,11 @@ def definitions(order: Order, btf: Btf, symbols: Symbols, arp_in_netns: int) -> 
         "IN_MODULE(at)": _in_module(symbols),
         "FREED_IN(ip)": _freed_in(symbols),
         "SOCK_RFREE": f"{symbols.address('sock_rfree') or 0:#x}ull",
-        **headers.feature_defines(btf),
+        **description.macros,
+        **engine.macros(),
     }
-    return headers.closer_definitions(btf) + _macros(macros)
-
-
-def _macros(macros: dict[str, str]) -> str:
-    return "".join(f"#define {name} {value}\n" for name, value in macros.items())
+    defines = "".join(f"#define {name} {value}\n" for name, value in macros.items())
+    return description.structs + defines + source.assemble(engine.source)
 
 
 def _freed_in(symbols: Symbols) -> str:
@@ -98,15 +103,73 @@ def _in_module(symbols: Symbols) -> str:
     return f"((at) - {first:#x}ull >= {last - first:#x})" if first and last else "1"
 
 
-def compile_engine(module: Any, engine: Engine, definitions: str) -> Any:
-    """The engine's programs, compiled: a bcc.BPF. Raises LoadError."""
-    text = definitions + _macros(engine.macros()) + source.assemble(engine.source)
+def bcc_version() -> str:
+    """Of the bcc that would be imported, "" if there is none: importing it brings in LLVM."""
+    for place in sys.path:
+        try:
+            return (Path(place) / "bcc" / "version.py").read_text()
+        except OSError:
+            continue
+    return ""
+
+
+def compile_engine(engine: Engine, text: str) -> Compiled:
+    """Compile the engine's C, as of :func:`c_text`. Raises LoadError."""
+    module = import_bcc()
     said_before = len(_said())
+    with _header_tree() as directory:
+        os.environ["BCC_KERNEL_SOURCE"] = directory
+        try:
+            compiled = module(text=text.encode(), cflags=_CFLAGS)
+        except Exception as error:
+            because = _first_error(_said()[said_before:]) or str(error)
+            raise LoadError(f"bcc cannot compile {engine.source}: {because}") from error
     try:
-        return module(text=text.encode(), cflags=_CFLAGS)
-    except Exception as error:
-        because = _first_error(_said()[said_before:]) or str(error)
-        raise LoadError(f"bcc cannot compile {engine.source}: {because}") from error
+        return _taken_from(module.lib, compiled.module)
+    finally:
+        compiled.cleanup()
+
+
+@contextmanager
+def _header_tree() -> Iterator[str]:
+    with ExitStack() as stack:
+        try:
+            made = stack.enter_context(tempfile.TemporaryDirectory(prefix="arpwhy-"))
+            headers.write_tree(Path(made))
+        except OSError as error:
+            why = error.strerror
+            raise LoadError(
+                f"no temporary file can be made ({why}): it needs a writable /tmp"
+            ) from None
+        yield made
+
+
+def _taken_from(lib: Any, module: int) -> Compiled:
+    """bcc has made the maps already: what they are the kernel says, whichever the bcc."""
+    for function, result in (
+        (lib.bpf_num_tables, ctypes.c_size_t),
+        (lib.bpf_table_name, ctypes.c_char_p),
+        (lib.bpf_table_fd_id, ctypes.c_int),
+    ):
+        function.restype = result
+    handle = ctypes.c_void_p(module)
+    maps = {
+        lib.bpf_table_fd_id(handle, ctypes.c_size_t(nth)): lib.bpf_table_name(
+            handle, ctypes.c_size_t(nth)
+        ).decode()
+        for nth in range(lib.bpf_num_tables(handle))
+    }
+    names = [lib.bpf_function_name(module, nth) for nth in range(lib.bpf_num_functions(module))]
+    programs = {
+        name.decode(): Program.of(
+            ctypes.string_at(
+                lib.bpf_function_start(module, name), lib.bpf_function_size(module, name)
+            ),
+            maps,
+        )
+        for name in names
+    }
+    return Compiled({name: bpf.map_info(fd) for fd, name in maps.items()}, programs)
 
 
 def _said() -> str:
@@ -119,68 +182,3 @@ def _said() -> str:
 
 def _first_error(said: str) -> str | None:
     return next((line.strip() for line in said.splitlines() if "error" in line), None)
-
-
-def try_tracing(module: Any) -> None:
-    """Raises LoadError if the kernel refuses an empty fentry program: compiling takes long."""
-    empty = struct.pack("=BBhi", 0xB7, 0, 0, 0) + struct.pack("=BBhi", 0x95, 0, 0, 0)
-    errors = set()
-    for name in (b"kfunc__vmlinux__arp_rcv", b"kfunc__arp_rcv"):  # bcc looks up what it names
-        descriptor = module.lib.bcc_prog_load(
-            module.TRACING, name, empty, len(empty), b"GPL", 0, 0, None, 0
-        )
-        if descriptor >= 0:
-            os.close(descriptor)
-            return
-        errors.add(ctypes.get_errno())
-    # One of the names is unknown to this bcc: ENOENT.
-    why = os.strerror(min(errors - {errno.ENOENT}, default=errno.ENOENT))
-    raise LoadError(f"the kernel refuses it ({why})")
-
-
-def program_name(module: Any, bpf: Any, hook: Hook) -> str:
-    """The program's name: bcc's macros for fentry and fexit have changed theirs."""
-    if hook.kind not in (Kind.FENTRY, Kind.FEXIT):
-        return hook.program
-    word = {Kind.FENTRY: ("kfunc__", "fentry__"), Kind.FEXIT: ("kretfunc__", "fexit__")}[hook.kind]
-    for number in range(module.lib.bpf_num_functions(bpf.module)):
-        name: str = module.lib.bpf_function_name(bpf.module, number).decode()
-        if name.startswith(word) and name.endswith(f"__{hook.place}"):
-            return name
-    raise LoadError(f"this bcc does not make {hook.kind} programs as we know them")
-
-
-def program(bpf: Any, name: str, kind: Kind) -> int:
-    types = {
-        Kind.RAW_TRACEPOINT: bpf.RAW_TRACEPOINT,
-        Kind.FENTRY: bpf.TRACING,
-        Kind.FEXIT: bpf.TRACING,
-        Kind.KPROBE: bpf.KPROBE,
-        Kind.KRETPROBE: bpf.KPROBE,
-        Kind.SOCKET: bpf.SOCKET_FILTER,
-    }
-    try:
-        return int(bpf.load_func(name.encode(), types[kind]).fd)
-    except Exception as error:
-        # bcc's own words for EPERM send root to become root.
-        why = os.strerror(ctypes.get_errno())
-        raise LoadError(f"the kernel refuses the {kind} program {name}: {why}") from error
-
-
-def attach_hook(lib: Any, hook: Hook, program: int) -> int:
-    place = hook.place.encode()
-    match hook.kind:
-        case Kind.RAW_TRACEPOINT:
-            descriptor = lib.bpf_attach_raw_tracepoint(program, place)
-        case Kind.FENTRY | Kind.FEXIT:
-            descriptor = lib.bpf_attach_kfunc(program)
-        case Kind.KPROBE | Kind.KRETPROBE:
-            returns = hook.kind is Kind.KRETPROBE
-            name = b"arpwhy_%d_%s_%s" % (os.getpid(), hook.kind.encode(), place)
-            descriptor = lib.bpf_attach_kprobe(program, int(returns), name, place, 0, 0)
-        case Kind.SOCKET:
-            raise ValueError(f"{hook.program} is a packet socket's")
-    if descriptor < 0:
-        why = os.strerror(ctypes.get_errno())
-        raise LoadError(f"the kernel does not let a {hook.kind} attach to {hook.place}: {why}")
-    return int(descriptor)

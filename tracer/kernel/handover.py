@@ -15,13 +15,17 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to load. ``engines``: names, in the order in which to try them."""
+    """What to load. ``engines``: names, in the order in which to try them.
+
+    ``cache``: may what was compiled before be taken, and what is compiled be kept?
+    """
 
     engines: tuple[str, ...]
     name_macro: str
     netns_macro: str
     target_macro: str
     btf: str | None
+    cache: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class Loaded:
     drop_reasons: dict[str, str]
     functions: tuple[tuple[int, int, str], ...]
     no_socket: str | None = None  # why there is no packet socket where one is wanted
+    remarks: tuple[str, ...] = ()  # what was wrong with the cache, a line each
 
 
 def order_line(order: Order) -> bytes:
@@ -57,4 +62,5 @@ def parse_reply(line: bytes) -> Loaded:
         reply["drop_reasons"],
         tuple((start, end, name) for start, end, name in reply["functions"]),
         reply["no_socket"],
+        tuple(reply["remarks"]),
     )

@@ -207,16 +207,24 @@ _SIZES = {
 }
 
 
-def write_tree(root: Path) -> Path:
-    """Write the header tree below ``root`` and give it back, for $BCC_KERNEL_SOURCE."""
+def tree() -> dict[str, str]:
+    """The files of the header tree, as this kernel wants them."""
     values = {
         "version_code": str(_version_code(os.uname().release)),
         "page_size": str(os.sysconf("SC_PAGESIZE")),
     }
-    for name, text in _TREE.items():
+    return {
+        name: re.sub(r"{(version_code|page_size)}", lambda m: values[m[1]], text)
+        for name, text in _TREE.items()
+    }
+
+
+def write_tree(root: Path) -> Path:
+    """Write the header tree below ``root`` and give it back, for $BCC_KERNEL_SOURCE."""
+    for name, text in tree().items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(re.sub(r"{(version_code|page_size)}", lambda m: values[m[1]], text))
+        path.write_text(text)
     return root
 
 

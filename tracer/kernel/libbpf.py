@@ -85,13 +85,6 @@ class Libbpf:
         """Delete ``key`` from a hash map, if it is there."""
         self._lib.bpf_map_delete_elem(fd, key)
 
-    def attach_raw_tracepoint(self, fd: int, place: str) -> int:
-        """Attach a program; it is detached when the descriptor given is closed."""
-        link = self._lib.bpf_raw_tracepoint_open(place.encode(), fd)
-        if link < 0:
-            raise LibbpfError(f"attaching to {place}: {os.strerror(ct.get_errno())}")
-        return int(link)
-
     def run(self, fd: int, arguments: bytes) -> None:
         """Run a raw tracepoint program once, here and now (BPF_PROG_TEST_RUN, 5.10)."""
         options = _TestRunOpts(sz=ct.sizeof(_TestRunOpts), ctx_size_in=len(arguments))

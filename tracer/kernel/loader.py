@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loading process: compiles and attaches, hands over the descriptors, and ends.
+"""The loading process: loads and attaches, hands over the descriptors, and ends.
 
 It runs as a child (``python -m tracer.kernel.loader FD``) so that the compiler's 100 MB
-never weigh on the process that traces. Programs, maps and links live as long as somebody
-holds their descriptors: the parent alone, after this, and nobody if that is killed.
+never weigh on the process that traces. What was compiled before is taken from the cache.
+Programs, maps and links live as long as somebody holds their descriptors: the parent alone,
+after this, and nobody if that is killed.
 """
 
 from __future__ import annotations
@@ -14,30 +15,19 @@ import os
 import signal
 import socket
 import sys
-import tempfile
+from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
-from tracer.kernel import arp_socket, headers, realtime
-from tracer.kernel.btf import Btf, BtfError
-from tracer.kernel.compiler import (
-    attach_hook,
-    compile_engine,
-    definitions,
-    import_bcc,
-    program,
-    program_name,
-    try_tracing,
-)
-from tracer.kernel.engines import fentry, kprobe, tracepoint
+from tracer.kernel import arp_socket, bpf, realtime
+from tracer.kernel.btf import BtfError
 from tracer.kernel.engines.engine import Engine
 from tracer.kernel.functions import DROPPING
 from tracer.kernel.handover import Loaded, LoadError, Order
 from tracer.kernel.hooks import Hook, Kind
-from tracer.kernel.symbols import Symbols, SymbolsError
+from tracer.kernel.prepared import ENGINES, Prepared
+from tracer.kernel.programs import Programs, try_tracing
+from tracer.kernel.symbols import SymbolsError
 
-ENGINES = {each.name: each for each in (fentry.ENGINE, kprobe.ENGINE, tracepoint.ENGINE)}
 MAPS = (
     "events",
     "statistics",
@@ -64,7 +54,7 @@ def main() -> None:
         except (LoadError, BtfError, SymbolsError) as error:
             reply = {"error": str(error)}
         socket.send_fds(parent, [json.dumps(reply).encode() + b"\n"], descriptors)
-    # Not sys.exit: bcc's clean-up would detach what we have just handed over.
+    # Not sys.exit: nothing of bcc's is to be cleaned up, which takes time.
     os._exit(0)
 
 
@@ -77,96 +67,78 @@ def load(order: Order) -> tuple[Loaded, list[int]]:
     """Load the first engine that can run. Raises LoadError with the reason of each."""
     if why := realtime.why_not():
         raise LoadError(why)
-    btf = Btf.load(order.btf) if order.btf else Btf.load()
-    symbols = Symbols.load()
-    with tempfile.TemporaryDirectory(prefix="arpwhy-") as directory:
-        os.environ["BCC_KERNEL_SOURCE"] = str(headers.write_tree(Path(directory)))
-        bcc = import_bcc()
-        passed_over: list[tuple[str, str]] = []
-        for engine in (ENGINES[name] for name in order.engines):
-            why = engine.why_not(btf, symbols)
-            if why is None:
-                try:
-                    names, descriptors, no_socket = _attach(bcc, engine, order, btf, symbols)
-                except LoadError as error:
-                    why = str(error)
-                else:
-                    loaded = Loaded(
-                        engine.name,
-                        tuple(passed_over),
-                        tuple(names),
-                        {str(n): name for n, name in headers.enum_names(btf).items()},
-                        symbols.extents(DROPPING),
-                        no_socket,
-                    )
-                    return loaded, descriptors
-            passed_over.append((engine.name, why))
+    prepared = Prepared(order)
+    passed_over: list[tuple[str, str]] = []
+    for engine in (ENGINES[name] for name in order.engines):
+        why = engine.why_not(prepared.description, prepared.symbols)
+        if why is None:
+            try:
+                names, descriptors, no_socket = _attach(prepared, engine)
+            except LoadError as error:
+                why = str(error)
+            else:
+                loaded = Loaded(
+                    engine.name,
+                    tuple(passed_over),
+                    tuple(names),
+                    {str(n): name for n, name in prepared.description.drop_reasons.items()},
+                    prepared.symbols.extents(DROPPING),
+                    no_socket,
+                    tuple(prepared.remarks),
+                )
+                prepared.keep_symbols()
+                return loaded, descriptors
+        passed_over.append((engine.name, why))
     raise LoadError("; ".join(f"engine {name} cannot run: {why}" for name, why in passed_over))
 
 
-def _attach(
-    module: Any, engine: Engine, order: Order, btf: Btf, symbols: Symbols
-) -> tuple[list[str], list[int], str | None]:
+def _attach(prepared: Prepared, engine: Engine) -> tuple[list[str], list[int], str | None]:
     """Names, descriptors, and why the engine does without its packet socket if it does."""
     if engine.filter is None:
-        return *_attach_with(module, engine, definitions(order, btf, symbols, 0), None), None
+        return *_attach_with(prepared, engine, 0, None), None
     try:
         sock = arp_socket.open_socket()
-        text = definitions(order, btf, symbols, arp_socket.netns())
-        return *_attach_with(module, engine, text, sock), None
+        return *_attach_with(prepared, engine, arp_socket.netns(), sock), None
     except arp_socket.ArpSocketError as error:
-        text = definitions(order, btf, symbols, 0)
-        return *_attach_with(module, engine, text, None), str(error)
+        return *_attach_with(prepared, engine, 0, None), str(error)
 
 
 def _attach_with(
-    module: Any, engine: Engine, text: str, sock: socket.socket | None
+    prepared: Prepared, engine: Engine, arp_in_netns: int, sock: socket.socket | None
 ) -> tuple[list[str], list[int]]:
     hooks = engine.hooks
     if engine.enter is Kind.FENTRY:
-        try_tracing(module)
-    bpf = compile_engine(module, engine, text)
-    lib = module.lib
-    names: list[str] = []
-    descriptors: list[int] = []
-    for name in MAPS:
-        names.append(f"map {name}")
-        descriptors.append(lib.bpf_table_fd(bpf.module, name.encode()))
+        try_tracing(prepared.functions)
+    loaded = Programs(prepared.compiled(engine, arp_in_netns), prepared.functions)
+    descriptors = {f"map {name}": loaded.maps[name] for name in MAPS}
     for name in engine.helpers:
-        names.append(f"program {name}")
-        descriptors.append(program(bpf, name, Kind.RAW_TRACEPOINT))
-    closer = {f"closer {hook.place}": _program_of(module, bpf, hook) for hook in hooks.closer}
-    if None not in closer.values():  # or none of it
-        names += closer
-        descriptors += [descriptor for descriptor in closer.values() if descriptor is not None]
+        descriptors[f"program {name}"] = loaded.load(Hook(Kind.RAW_TRACEPOINT, name, name))
+    with suppress(LoadError):  # all of it or none
+        descriptors |= {f"closer {hook.place}": loaded.load(hook) for hook in hooks.closer}
     for hook in hooks.answers:
-        names.append(f"answers {hook.place}")
-        descriptors.append(program(bpf, hook.program, hook.kind))
-    programs = [(hook, _program_of(module, bpf, hook)) for hook in hooks.steady]
+        descriptors[f"answers {hook.place}"] = loaded.load(hook)
+    programs = [(hook, loaded.load_if_possible(hook)) for hook in hooks.steady]
     for number, name in enumerate(engine.called):
-        called = program(bpf, name, Kind.RAW_TRACEPOINT)
-        bpf[b"programs"][ctypes.c_int(number)] = ctypes.c_int(called)
+        called = loaded.load(Hook(Kind.RAW_TRACEPOINT, name, name))
+        bpf.put_program(loaded.maps["programs"], number, called)
     if engine.called:
         # The kernel empties the map when its last descriptor is closed.
-        names.append("map programs")
-        descriptors.append(lib.bpf_table_fd(bpf.module, b"programs"))
-    for hook, descriptor in programs:
-        if descriptor is not None:
-            names.append(f"run {hook.program} at {hook.place}")
-            descriptors.append(descriptor)
-    links: dict[str, int] = {}
+        descriptors["map programs"] = loaded.maps["programs"]
+    for hook, program in programs:
+        if program is not None:
+            descriptors[f"run {hook.program} at {hook.place}"] = program
     if engine.filter and sock:
         # The first of the links, closed last: nothing begins that it does not see.
         try:
-            arp_socket.attach(sock, program(bpf, engine.filter, Kind.SOCKET))
+            arp_socket.attach(sock, loaded.load(Hook(Kind.SOCKET, "arp", engine.filter)))
         except LoadError as error:
             raise arp_socket.ArpSocketError(str(error)) from error
-        links["link socket arp"] = sock.detach()
-    links |= _attach_all(lib, programs)
-    return names + list(links), descriptors + list(links.values())
+        descriptors["link socket arp"] = sock.detach()
+    descriptors |= _attach_all(programs)
+    return list(descriptors), list(descriptors.values())
 
 
-def _attach_all(lib: Any, programs: list[tuple[Hook, int | None]]) -> dict[str, int]:
+def _attach_all(programs: list[tuple[Hook, int | None]]) -> dict[str, int]:
     """Links by name, in the order in which they were attached."""
     links: dict[str, int] = {}
     try:
@@ -174,7 +146,7 @@ def _attach_all(lib: Any, programs: list[tuple[Hook, int | None]]) -> dict[str, 
             if program is None:
                 continue
             try:
-                links[f"link {hook.kind} {hook.place}"] = attach_hook(lib, hook, program)
+                links[f"link {hook.kind} {hook.place}"] = bpf.attach(hook.kind, hook.place, program)
             except LoadError:
                 if not hook.optional:
                     raise
@@ -183,16 +155,6 @@ def _attach_all(lib: Any, programs: list[tuple[Hook, int | None]]) -> dict[str, 
             os.close(descriptor)
         raise
     return links
-
-
-def _program_of(module: Any, bpf: Any, hook: Hook) -> int | None:
-    """None for an optional one that the kernel refuses."""
-    try:
-        return program(bpf, program_name(module, bpf, hook), hook.kind)
-    except LoadError:
-        if hook.optional:
-            return None
-        raise
 
 
 if __name__ == "__main__":

@@ -7,21 +7,19 @@ import contextlib
 import os
 import socket
 import struct
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tracer.events import Counters, InterfaceCount, Neighbour, Request
+from tracer.kernel import bpf
 from tracer.kernel.decode import Decoder, address, wall_offset
 from tracer.kernel.functions import Functions
-from tracer.kernel.handover import Loaded, LoadError, Order, order_line, parse_reply
+from tracer.kernel.handover import Loaded, LoadError
+from tracer.kernel.hooks import Kind
 from tracer.kernel.libbpf import Libbpf, LibbpfError, Ring
 
-_MAX_DESCRIPTORS = 64
 _EXPIRE = "program expire"
 _FLUSH = "program flush"
 _LET_PROGRAMS_END_S = 0.002
@@ -32,9 +30,10 @@ _ANSWERS_WATCHED_NS = 60_000_000_000
 
 
 class Session:
-    """All that is attached. Made by :class:`Loading`; ends with close(), or with us."""
+    """All that is attached: what a Loading has loaded. Ends with close(), or with us."""
 
     def __init__(self, loaded: Loaded, descriptors: dict[str, int]) -> None:
+        """Takes the descriptors over. Raises LibbpfError."""
         self.engine = loaded.engine
         self.passed_over = loaded.passed_over
         self._descriptors = descriptors
@@ -47,6 +46,7 @@ class Session:
         self._structs = self.decoder.header.structs
         self._statistics = self.decoder.header.enums["statistic"]
         self.no_socket = loaded.no_socket
+        self.remarks = loaded.remarks
         self._cpus = possible_cpus(Path("/sys/devices/system/cpu/possible").read_text())
         self._runs = [d for name, d in descriptors.items() if name.startswith(_PROGRAMS)]
         self._lost_before = 0
@@ -267,8 +267,8 @@ class Session:
             try:
                 for name in names:
                     place = name.split()[1]
-                    links += [self._bpf.attach_raw_tracepoint(self._descriptors[name], place)]
-            except LibbpfError:
+                    links += [bpf.attach(Kind.RAW_TRACEPOINT, place, self._descriptors[name])]
+            except LoadError:
                 _close(links)
                 return []
         return names
@@ -299,71 +299,6 @@ class Session:
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()
-
-
-class Loading:
-    """The loading process at work. Other things can be got ready meanwhile."""
-
-    def __init__(self, order: Order) -> None:
-        try:
-            self._noise = tempfile.TemporaryFile()  # noqa: SIM115 - session() closes it
-        except OSError as error:
-            why = f"no temporary file can be made ({error.strerror}): it needs a writable /tmp"
-            raise LoadError(why) from None
-        self._ours, theirs = socket.socketpair()
-        with theirs:
-            self._loader = subprocess.Popen(
-                # -P: never import from the directory we happen to be in.
-                [sys.executable, "-P", "-m", "tracer.kernel.loader", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=self._noise,
-                stderr=self._noise,
-                env={**os.environ, "PYTHONPATH": import_path()},
-            )
-        self._ours.sendall(order_line(order))
-
-    def session(self) -> Session:
-        """Wait for it. Raises LoadError with one line on why it could not load."""
-        with self._ours, self._noise:
-            try:
-                line, descriptors = _receive(self._ours)
-            except OSError:
-                line, descriptors = b"", []
-            self._loader.wait()
-            self._noise.seek(0)
-            said = self._noise.read().decode(errors="replace").strip()
-        if os.environ.get("ARPWHY_DEBUG") and said:
-            print(said, file=sys.stderr)
-        if not line.endswith(b"\n"):
-            last = said.splitlines()[-1] if said else f"exit status {self._loader.returncode}"
-            raise LoadError(f"the loading process failed: {last} (ARPWHY_DEBUG=1 shows all)")
-        loaded = parse_reply(line)
-        named = dict(zip(loaded.descriptors, descriptors, strict=True))
-        try:
-            return Session(loaded, named)
-        except LibbpfError as error:
-            raise LoadError(str(error)) from None
-
-
-def _receive(ours: socket.socket) -> tuple[bytes, list[int]]:
-    line, descriptors = b"", []
-    while not line.endswith(b"\n"):
-        data, received, _, _ = socket.recv_fds(ours, 1 << 16, _MAX_DESCRIPTORS)
-        if not data:
-            break
-        line += data
-        descriptors += received
-    for descriptor in descriptors:
-        os.set_inheritable(descriptor, False)
-    return line, descriptors
-
-
-def import_path() -> str:
-    """Where the child finds this package, and whatever else we were told."""
-    ours = str(Path(__file__).resolve().parents[2])
-    inherited = os.environ.get("PYTHONPATH")
-    return f"{ours}{os.pathsep}{inherited}" if inherited else ours
 
 
 def possible_cpus(text: str) -> list[int]:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 KALLSYMS = "/proc/kallsyms"
 
@@ -27,23 +28,37 @@ class Symbols:
     Any method raises SymbolsError if the file cannot be read.
     """
 
-    def __init__(self, path: str | Path = KALLSYMS) -> None:
+    def __init__(self, path: str | Path = KALLSYMS, answers: dict[str, Any] | None = None) -> None:
         self._path = Path(path)
+        # What was asked and answered; as msgpack can hold it.
+        self.answers: dict[str, Any] = {} if answers is None else answers
 
     @classmethod
-    def load(cls, path: str | Path = KALLSYMS) -> Symbols:
-        """Nothing is read before the first question."""
-        return cls(path)
+    def load(cls, path: str | Path = KALLSYMS, answers: dict[str, Any] | None = None) -> Symbols:
+        """Nothing is read before the first question that ``answers`` does not know.
+
+        ``answers``: of one that was asked before, while :func:`state` was the same.
+        """
+        return cls(path, answers)
+
+    def _answer(self, question: str, find: Callable[[], Any]) -> Any:
+        if question not in self.answers:
+            self.answers[question] = find()
+        return self.answers[question]
 
     def has(self, name: str) -> bool:
         """Is there a symbol of exactly this name (so not its ``.cold`` twin)?"""
-        return self._line(name) is not None
+        return bool(self._answer(f"has {name}", lambda: self._line(name) is not None))
 
     def address(self, name: str) -> int | None:
         """Its address, the first one's if the name is used twice.
 
         None if there is no such symbol, or if the kernel hides addresses (:attr:`hidden`).
         """
+        found = self._answer(f"address {name}", lambda: self._address(name))
+        return None if found is None else int(found)
+
+    def _address(self, name: str) -> int | None:
         line = self._line(name)
         return int(line.split(b" ", 1)[0], 16) or None if line else None
 
@@ -76,9 +91,13 @@ class Symbols:
         """
         if self.hidden:
             return ()
-        return tuple(extent for name in names for extent in self._extents(name))
+        return tuple(
+            (first, end, name)
+            for name in names
+            for first, end in self._answer(f"extents {name}", lambda: list(self._extents(name)))  # noqa: B023
+        )
 
-    def _extents(self, name: str) -> Iterator[tuple[int, int, str]]:
+    def _extents(self, name: str) -> Iterator[tuple[int, int]]:
         data, digits = self._data, self._digits
         key = b" " + name.encode()
         at = data.find(key)
@@ -90,12 +109,15 @@ class Symbols:
                     line = data.find(b"\n", line) + 1
                     following = data[line : line + digits]
                 if following:
-                    yield int(first, 16), int(following, 16), name
+                    yield int(first, 16), int(following, 16)
             at = data.find(key, at + 1)
 
     @property
     def hidden(self) -> bool:
         """Are all addresses zero (kptr_restrict, or not enough privilege)?"""
+        return bool(self._answer("hidden", self._hidden))
+
+    def _hidden(self) -> bool:
         last = self._data.rfind(b"\n", 0, -1) + 1  # the first lines may be per-CPU: 0
         return not self._data[last : last + self._digits].strip(b"0")
 
@@ -139,3 +161,23 @@ class Symbols:
             if at >= 0:
                 return self._data[self._data.rfind(b"\n", 0, at) + 1 : at]
         return None
+
+
+def state() -> str:
+    """Differs if an answer may: at each boot, with other modules, with addresses hidden.
+
+    Raises SymbolsError.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        with Path(KALLSYMS).open("rb", buffering=0) as file:
+            first = file.read(4096)
+    except OSError as error:
+        raise SymbolsError(
+            f"cannot read the kernel's symbols: {error.filename}: {error.strerror}"
+        ) from error
+    shown = any(line.split(b" ")[0].strip(b"0") for line in first.splitlines()[:-1])
+    modules = Path("/proc/modules")  # a kernel may be without
+    loaded = [each.split() for each in modules.read_text().splitlines()] if modules.exists() else []
+    # Name, size and address: not how many use it.
+    return " ".join((boot, str(shown), *(f"{m[0]} {m[1]} {m[5]}" for m in loaded)))

@@ -14,6 +14,7 @@ from tracer.notices import (
     StartNotice,
     StopNotice,
 )
+from tracer.options import ONLY
 
 # What a run began with, missed and added up to is said under every choice.
 _ALWAYS = (StartNotice, LostNotice, StopNotice)
@@ -33,13 +34,9 @@ def _unanswered(notice: Line) -> bool:
     return _flags(notice)
 
 
-_CHOICES: dict[str, Callable[[Line], bool]] = {
-    "all": _all,
-    "unanswered": _unanswered,
-    "flags": _flags,
-}
-
-ONLY = tuple(_CHOICES)
+_CHOICES: dict[str, Callable[[Line], bool]] = dict(
+    zip(ONLY, (_all, _unanswered, _flags), strict=True)
+)
 
 
 def passes(only: str) -> Callable[[Line], bool]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tracer.kernel.btf import Btf
+from tracer.kernel.description import Description
 from tracer.kernel.hooks import Hooks, Kind, declared
 from tracer.kernel.symbols import Symbols
 
@@ -25,7 +25,7 @@ class Engine:
 
     name: str
     source: str
-    why_not: Callable[[Btf, Symbols], str | None]
+    why_not: Callable[[Description, Symbols], str | None]
     macros: Callable[[], dict[str, str]]
     helpers: tuple[str, ...]
     called: tuple[str, ...] = ()

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-from tracer.kernel.btf import Btf
+from tracer.kernel.description import Description
 from tracer.kernel.engines.engine import Engine, function_macros, missing_function, probed
 from tracer.kernel.hooks import Kind
 from tracer.kernel.symbols import Symbols
 
 
-def _why_not(btf: Btf, symbols: Symbols) -> str | None:
+def _why_not(description: Description, symbols: Symbols) -> str | None:
     functions = probed(ENGINE.hooks)
     for function in functions:
-        if btf.function_parameters(function) is None:
+        if function not in description.functions:
             return f"the kernel's BTF does not describe {function}"
     return missing_function(symbols, functions)
 

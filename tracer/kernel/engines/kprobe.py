@@ -3,18 +3,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from tracer.kernel.btf import Btf
+from tracer.kernel.bpf import KPROBE_PMU
+from tracer.kernel.description import Description
 from tracer.kernel.engines.engine import Engine, function_macros, missing_function, probed
 from tracer.kernel.symbols import Symbols
 
-_PMU = Path("/sys/bus/event_source/devices/kprobe")
 
-
-def _why_not(btf: Btf, symbols: Symbols) -> str | None:
-    # As bcc attaches: through the PMU, or before 4.17 by a file of tracefs.
-    if not _PMU.exists():
+def _why_not(description: Description, symbols: Symbols) -> str | None:
+    if not KPROBE_PMU.exists():
         return "this kernel has no kprobes (CONFIG_KPROBE_EVENTS)"
     return missing_function(symbols, probed(ENGINE.hooks))
 

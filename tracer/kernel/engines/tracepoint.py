@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tracer.kernel.btf import Btf
+from tracer.kernel.description import Description
 from tracer.kernel.engines.engine import Engine
 from tracer.kernel.symbols import Symbols
 
 
-def _why_not(btf: Btf, symbols: Symbols) -> str | None:
+def _why_not(description: Description, symbols: Symbols) -> str | None:
     return None
 
 
