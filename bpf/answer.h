@@ -58,17 +58,19 @@ static __always_inline int fill_answered(struct slot *slot, struct sk_buff *skb,
 	rq->device &= ~WAITS_FOR_PROGRAM;
 	exchange = exchange_of(rq);
 	asked = refused.lookup(&exchange);
-	if (!asked) {
+	if (!asked || now - asked->ts >= ANSWERED_WITHIN) {
 		if (answers_again(slot, &exchange))
 			return 1;
 		__builtin_memcpy(answer.mac, arp->sender_mac, 6);
 		early_answers.update(&exchange, &answer);
-		return 0;
+		/* Perhaps it was refused just now, on another CPU. */
+		asked = refused.lookup(&exchange);
+		if (!asked || now - asked->ts >= ANSWERED_WITHIN)
+			return 0;
 	}
 	rq->ts = asked->ts;
 	rq->late = LATE_CORRECTS;
-	refused.delete(&exchange);
-	return now - rq->ts < ANSWERED_WITHIN;
+	return !refused.delete(&exchange);
 }
 
 /* A reply that no open request asked for. Gives 1 if the slot aside is to be

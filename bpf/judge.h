@@ -214,6 +214,23 @@ static __always_inline struct other_target whose(struct request_event *rq)
 	return whose;
 }
 
+/* A program has answered what the kernel refused. */
+static __always_inline void take_early_answer(struct slot *slot,
+					      struct answer *early)
+{
+	struct request_event *rq = &slot->rq;
+	struct exchange exchange = exchange_of(rq);
+	struct other_target key = whose(rq);
+
+	rq->answered_by = BY_USERSPACE;
+	rq->verdict = VERDICT_ANSWERED;
+	rq->latency_ns = early->ts - rq->ts;
+	slot->reply_ts = early->ts;
+	__builtin_memcpy(slot->reply_mac, early->mac, 6);
+	answering.update(&key, &early->ts);
+	early_answers.delete(&exchange);
+}
+
 /*
  * The kernel refused the request. Has a program answered it, or will it? Gives
  * 1 if that is still to be seen.
@@ -227,22 +244,34 @@ static __always_inline int left_to_program(struct slot *slot)
 	u64 *seen_ts;
 
 	if (early && early->ts >= rq->ts) {
-		rq->answered_by = BY_USERSPACE;
-		rq->verdict = VERDICT_ANSWERED;
-		rq->latency_ns = early->ts - rq->ts;
-		slot->reply_ts = early->ts;
-		__builtin_memcpy(slot->reply_mac, early->mac, 6);
-		answering.update(&key, &early->ts);
-		early_answers.delete(&exchange);
+		take_early_answer(slot, early);
 		return 0;
 	}
 	seen_ts = answering.lookup(&key);
-	if (!seen_ts || bpf_ktime_get_ns() - *seen_ts > PROGRAM_REMEMBERED) {
-		refused.update(&exchange, rq);
+	if (!seen_ts || bpf_ktime_get_ns() - *seen_ts > PROGRAM_REMEMBERED)
 		return 0;
-	}
 	rq->device |= WAITS_FOR_PROGRAM;
 	defer(rq);
+	return 1;
+}
+
+/*
+ * The refusal was told: a program may answer yet. Or it has, on another CPU,
+ * since it was looked for: who takes the request out of the map tells of that.
+ */
+static __always_inline int was_answered_meanwhile(struct slot *slot)
+{
+	struct request_event *rq = &slot->rq;
+	struct exchange exchange = exchange_of(rq);
+	struct answer *early;
+
+	refused.update(&exchange, rq);
+	early = early_answers.lookup(&exchange);
+	if (!early || early->ts < rq->ts || refused.delete(&exchange))
+		return 0;
+	rq->late = LATE_CORRECTS;
+	take_early_answer(slot, early);
+	rq->ts = slot->reply_ts;
 	return 1;
 }
 
@@ -297,13 +326,35 @@ static __always_inline void note_answer(struct slot *slot, u64 asked_ts)
 	answered.update(&exchange, &answer);
 }
 
+/* Counts it, but for a second answer, and hands it over. */
+static __always_inline void tell(struct slot *slot, u64 asked_ts)
+{
+	struct request_event *rq = &slot->rq;
+	long lost;
+
+	if (rq->late != LATE_AGAIN) {
+		add_count(rq);
+		if (rq->verdict == VERDICT_ANSWERED)
+			note_answer(slot, asked_ts);
+	}
+	if (rq->verdict == VERDICT_UNANSWERED) {
+		note_conf(&slot->trail, rq);
+		note_taken(slot);
+		lost = events.ringbuf_output(
+			rq, sizeof(slot->rq) + sizeof(slot->trail), 0);
+	} else {
+		lost = events.ringbuf_output(rq, sizeof(*rq), 0);
+	}
+	if (lost)
+		add_statistic(STATISTIC_LOST);
+}
+
 static __always_inline void settle(struct slot *slot)
 {
 	struct request_event *rq = &slot->rq;
 	u64 came = rq->ts;
 	u8 late = rq->late;
 	struct other_target key;
-	long lost;
 
 	if (slot->moved)
 		return;
@@ -330,20 +381,11 @@ static __always_inline void settle(struct slot *slot)
 		defer(rq);
 	if (rq->verdict == VERDICT_UNANSWERED && !late && left_to_program(slot))
 		return;
-	if (late != LATE_AGAIN)
-		add_count(rq);
-	if (late != LATE_AGAIN && rq->verdict == VERDICT_ANSWERED)
-		note_answer(slot, came ?: rq->ts);
-	if (rq->verdict == VERDICT_UNANSWERED) {
-		note_conf(&slot->trail, rq);
-		note_taken(slot);
-		lost = events.ringbuf_output(
-			rq, sizeof(slot->rq) + sizeof(slot->trail), 0);
-	} else {
-		lost = events.ringbuf_output(rq, sizeof(*rq), 0);
-	}
-	if (lost)
-		add_statistic(STATISTIC_LOST);
+	came = came ?: rq->ts;
+	tell(slot, came);
+	if (rq->verdict == VERDICT_UNANSWERED && !late &&
+	    was_answered_meanwhile(slot))
+		tell(slot, came);
 }
 
 /* The slot that was opened @nth, of those in use. */

@@ -7,14 +7,14 @@ stream of exactly these events, so a replay sees what the live run saw.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tracer.evidence import Evidence
+from tracer.seen import NOTHING_SEEN, Facts, Seen
+
 GATEWAY = "169.254.1.1"
 """Calico's gateway of every pod."""
-
-Evidence = Mapping[str, str | int | bool | None]
 
 
 class Verdict(StrEnum):
@@ -48,7 +48,7 @@ class Request:
     that came after the request was reported as unanswered: it is no new request either.
     ``answered_by`` is ``kernel``, ``userspace`` (a program's packet socket) or ``bpf``,
     None unless answered; ``answers`` is 2 when two answers came from different addresses
-    (evidence ``other_mac``: the second one's), and ``again`` marks the second answer to a
+    (``seen.other_mac``: the second one's), and ``again`` marks the second answer to a
     request that was reported as answered: no new request.
     """
 
@@ -63,7 +63,7 @@ class Request:
     verdict: Verdict
     latency_ns: int | None = None
     late: bool = False
-    evidence: Evidence = field(default_factory=dict)
+    seen: Seen = NOTHING_SEEN
     answered_by: str | None = None
     answers: int = 1
     corrects: bool = False
@@ -184,12 +184,20 @@ class CauseFound:
     reason: str
     confidence: str  # "observed" or "inferred"
     remedy: str
-    evidence: Evidence = field(default_factory=dict)
+    seen: Seen = NOTHING_SEEN
     remedy_kind: str = "advice"  # or "command"
     # Of the Investigate; "" and 0 in recordings before they were told.
     sender_ip: str = ""
     asked_ts: int = 0
     configured: bool = False
+    # Recordings before these were told have them in ``seen``: see tracer/recording.py.
+    read: Facts = field(default_factory=dict)
+    because: str | None = None
+    also: tuple[str, ...] = ()
+
+    @property
+    def evidence(self) -> Evidence:
+        return Evidence(self.seen, self.read, self.because, self.also)
 
 
 @dataclass(frozen=True, slots=True)

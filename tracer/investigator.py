@@ -74,7 +74,8 @@ def _safely(investigate: Callable[[Investigate], CauseFound], order: Investigate
             reason="unknown",
             confidence="inferred",
             remedy="The look for the cause failed: please report it as a fault of arpwhy.",
-            evidence={**order.evidence, "error": f"{type(error).__name__}: {error}"},
+            seen=order.seen,
             sender_ip=order.sender_ip,
             asked_ts=order.ts,
+            read={"error": f"{type(error).__name__}: {error}"},
         )

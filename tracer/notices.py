@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tracer.events import Evidence, Verdict
+from tracer.events import Verdict
+from tracer.evidence import Evidence
+from tracer.seen import Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class RequestNotice:
     reason: str | None
     confidence: str | None
     latency_ns: int | None
-    evidence: Evidence
+    seen: Seen
     settled: bool
     answered_by: str | None = None
     answers: int = 1
@@ -121,7 +123,7 @@ class Investigate:
     interface: str
     sender_ip: str
     target_ip: str
-    evidence: Evidence
+    seen: Seen
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,13 @@ A recording is a msgpack stream: a header map
 ``{"format": "arpwhy-recording", "version": 1, "arpwhy": "<version>"}`` and then one
 array per event, ``[kind, field, field, ...]``: the name of a class of
 :mod:`tracer.events` and its fields in order (enumerations by value, dataclasses inside
-an event as arrays). Both directions are derived from the dataclasses. The format stays
-readable by older and newer versions as long as new fields are appended, with a default;
-a class that is renamed, or a field that is moved, needs a new ``FORMAT_VERSION``.
+an event as arrays, what was seen of a request as a map of what is known of it). Both
+directions are derived from the dataclasses. The format stays readable by older and newer
+versions as long as new fields are appended, with a default; a class that is renamed, or a
+field that is moved, needs a new ``FORMAT_VERSION``.
+
+A ``CauseFound`` without ``read`` is of a version that kept one map of all that was seen and
+read, in the place of ``seen``: it is split when it is read.
 """
 
 from __future__ import annotations
@@ -26,7 +30,8 @@ from typing import Any, BinaryIO, Union, get_args, get_origin, get_type_hints
 import msgpack  # type: ignore[import-untyped]
 
 from tracer import __version__
-from tracer.events import Event
+from tracer.events import CauseFound, Event
+from tracer.seen import NOTHING_SEEN, SEEN_NAMES, Facts, Seen
 
 FORMAT = "arpwhy-recording"
 FORMAT_VERSION = 1
@@ -269,6 +274,8 @@ _VALUES: Mapping[type, Callable[[Any], object]] = {
 
 def _plain(value: object) -> object:
     """What msgpack does not know by itself: a dataclass within an event, a mapping proxy."""
+    if isinstance(value, Seen):
+        return value.facts()
     if dataclasses.is_dataclass(value):
         return [getattr(value, field.name) for field in dataclasses.fields(value)]
     if isinstance(value, Mapping):
@@ -297,7 +304,9 @@ def _shape(annotation: Any) -> _Shape:
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return _Shape(frozenset({str}), _enum_converter(annotation))
     if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
-        return _Shape(frozenset({list}), _decoder(annotation, skip=0))
+        seen = annotation is Seen
+        convert = _seen_converter() if seen else _decoder(annotation, skip=0)
+        return _Shape(frozenset({dict if seen else list}), convert)
     if origin in (Union, UnionType):
         shapes = [_shape(argument) for argument in get_args(annotation)]
         if any(shape.convert for shape in shapes):
@@ -346,6 +355,21 @@ def _mapping_converter(key: _Shape, value: _Shape) -> _Convert:
     return convert
 
 
+def _seen_converter() -> _Convert:
+    """Names that it has not are passed over: another version's, or what was read (_split)."""
+    kinds = {name: _shape(hint).kinds for name, hint in get_type_hints(Seen).items()}
+
+    def convert(values: dict[Any, Any]) -> Seen:
+        if not values:
+            return NOTHING_SEEN
+        for name in kinds.keys() & values.keys():
+            if type(values[name]) not in kinds[name]:
+                raise _InvalidError(f"Seen.{name} is a {type(values[name]).__name__}")
+        return Seen.of(values)
+
+    return convert
+
+
 def _decoder(cls: type[Any], skip: int) -> _Convert:
     """A function that makes a ``cls`` from its array; ``skip`` leading items are not fields."""
     hints = get_type_hints(cls)
@@ -375,9 +399,47 @@ def _decoder(cls: type[Any], skip: int) -> _Convert:
     return decode
 
 
+_EVIDENCE_AT, _READ_AT = (
+    1 + [field.name for field in dataclasses.fields(CauseFound)].index(name)
+    for name in ("seen", "read")
+)
+
+
+def _cause_found() -> _Convert:
+    """The decoder of a CauseFound, also of one that has all that was found in one map."""
+    decode = _decoder(CauseFound, skip=1)
+    facts = _shape(Facts).convert
+    assert facts is not None
+
+    def convert(array: list[Any]) -> CauseFound:
+        found: CauseFound = decode(array)
+        if not _EVIDENCE_AT < len(array) <= _READ_AT:
+            return found
+        return dataclasses.replace(found, **_split(facts(array[_EVIDENCE_AT])))
+
+    return convert
+
+
+def _split(flat: Facts) -> dict[str, Any]:
+    """But for what was seen, which Seen takes out of the map by itself. What the look read came
+    first; of names that both have, only what was seen was kept, so that the look's is None.
+    """
+    found = dict(flat)
+    because, also = found.pop("because", None), found.pop("also", None)
+    names = list(found)
+    while names and names[-1] in SEEN_NAMES:
+        names.pop()
+    return {
+        "read": {name: None if name in SEEN_NAMES else found[name] for name in names},
+        "because": None if because is None else str(because),
+        "also": tuple(str(also or "").split()),
+    }
+
+
 @cache
 def _decoders() -> Mapping[str, _Convert]:
-    return {cls.__name__: _decoder(cls, skip=1) for cls in get_args(Event)}
+    decoders = {cls.__name__: _decoder(cls, skip=1) for cls in get_args(Event)}
+    return {**decoders, CauseFound.__name__: _cause_found()}
 
 
 def _printable(path: object) -> str:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import lru_cache
 
 from tracer import __version__
@@ -263,16 +264,16 @@ class Live:
                 order.interface,
                 order.sender_ip,
                 order.target_ip,
-                peer="answered_in_a_row" in order.evidence,
+                peer=order.seen.answered_in_a_row is not None,
             )
             if look.arp_listeners:
                 self.session.expect_answers()
-            seen = dict(order.evidence)
-            if isinstance(site := seen.pop("drop_site", None), int) and (
-                function := self.session.functions.learn(site)
-            ):
-                seen["drop_function"] = function
+            seen = order.seen
+            if seen.drop_site is not None:
+                function = self.session.functions.learn(seen.drop_site)
+                seen = replace(seen, drop_site=None, drop_function=function)
             finding = establish(look, seen)
+            evidence = finding.evidence
             return CauseFound(
                 ts=time.time_ns(),
                 netns=order.netns,
@@ -281,11 +282,14 @@ class Live:
                 reason=finding.reason,
                 confidence=finding.confidence,
                 remedy=finding.remedy,
-                evidence=finding.evidence,
+                seen=evidence.seen,
                 remedy_kind=finding.remedy_kind,
                 sender_ip=order.sender_ip,
                 asked_ts=order.ts,
                 configured=finding.configured,
+                read=evidence.read,
+                because=evidence.because,
+                also=evidence.also,
             )
 
         return investigate

@@ -81,7 +81,7 @@ def test_it_names_who_drops_a_request_with_four_rights_and_no_more(lab: Lab) -> 
 
         raised, cleared = flags(booted)
         assert (raised["reason"], raised["confidence"]) == ("filtered_in", "observed")
-        assert raised["evidence"]["drop_function"] == "nft_do_chain"
+        assert raised["evidence"]["seen"]["drop_function"] == "nft_do_chain"
         assert (cleared["state"], cleared["unanswered"]) == ("cleared", 7)
         now = metrics(lab)
         assert now is not None

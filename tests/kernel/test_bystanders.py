@@ -141,7 +141,7 @@ def test_two_answers_of_different_addresses_are_said(benches: Benches, pod: Pod)
     assert not any(wrong.values()), wrong
     if "tracepoint" in benches:
         lines = benches["tracepoint"].tracer.requests(pod.interface)
-        twice = [line["evidence"] for line in lines if line.get("answers") == 2]
+        twice = [line["evidence"]["seen"] for line in lines if line.get("answers") == 2]
         assert twice == ASKED * [{"other_mac": OTHER_MAC}]
 
 

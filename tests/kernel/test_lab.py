@@ -472,7 +472,7 @@ if "--fail" in sys.argv:
 print("tracing 2 interfaces", file=sys.stderr, flush=True)
 for interface in ("calia", "calib"):
     time.sleep(0.05)
-    line = {"type": "request", "interface": interface, "verdict": "answered", "evidence": {}}
+    line = {"type": "request", "interface": interface, "verdict": "answered"}
     print(json.dumps(line), flush=True)
 if "--garbage" in sys.argv:
     print("not json", flush=True)

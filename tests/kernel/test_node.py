@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 from lab import tracer
 
-from tracer.causes import Finding, establish
+from tracer.causes import Finding, Seen, establish
 from tracer.events import LinkGone, LinkSeen
 from tracer.kernel import arp_socket
 from tracer.node import netlink, netns
@@ -113,7 +113,7 @@ def look(node: Node, sender: str = POD) -> Look:
 
 
 def found(node: Node) -> Finding:
-    return establish(look(node), {})
+    return establish(look(node), Seen())
 
 
 def test_healthy(node: Node) -> None:
@@ -125,7 +125,7 @@ def test_healthy(node: Node) -> None:
     assert (seen.route.gateway, seen.route.table) == ("192.0.2.1", 254)
     assert (seen.proxy_arp_interface, seen.proxy_arp_all) == (1, 0)
     assert (seen.forwarding, seen.ip_forward) == (1, 1)
-    assert establish(seen, {}).reason == "unknown"
+    assert establish(seen, Seen()).reason == "unknown"
 
 
 def test_proxy_arp_off(node: Node) -> None:
@@ -133,7 +133,7 @@ def test_proxy_arp_off(node: Node) -> None:
     finding = found(node)
     assert (finding.reason, finding.confidence) == ("proxy_arp_off", "inferred")
     assert finding.remedy == f"sysctl -w net.ipv4.conf.{CALI}.proxy_arp=1"
-    assert finding.evidence["proxy_arp"] == 0 and finding.evidence["proxy_arp_all"] == 0
+    assert finding.evidence.read["proxy_arp"] == 0 and finding.evidence.read["proxy_arp_all"] == 0
     node.run(finding.remedy)
     assert found(node).reason == "unknown"
 
@@ -148,7 +148,7 @@ def test_forwarding_off(node: Node) -> None:
     node.conf("forwarding", 0)
     finding = found(node)
     assert (finding.reason, finding.confidence) == ("forwarding_off", "inferred")
-    assert finding.evidence["route_error"] == "EHOSTUNREACH"
+    assert finding.evidence.read["route_error"] == "EHOSTUNREACH"
     assert finding.remedy == f"sysctl -w net.ipv4.conf.{CALI}.forwarding=1"
     node.run(finding.remedy)
     assert found(node).reason == "unknown"
@@ -170,8 +170,8 @@ def test_a_missing_route_is_named_before_forwarding(node: Node) -> None:
     node.run("ip route del default")
     finding = found(node)
     assert finding.reason == "no_route"
-    assert finding.evidence["route_error"] == "EHOSTUNREACH"
-    assert finding.evidence["route_from_node_error"] == "ENETUNREACH"
+    assert finding.evidence.read["route_error"] == "EHOSTUNREACH"
+    assert finding.evidence.read["route_from_node_error"] == "ENETUNREACH"
     assert finding.remedy_kind == "advice"
     assert finding.remedy.startswith("No default route serves it")
     node.run("ip route add default via 192.0.2.1")
@@ -324,9 +324,9 @@ def test_what_refuses_is_named(node: Node, refusal: str) -> None:
     breaks, error, named, mends = REFUSALS[refusal]
     each(node, breaks)
     seen = look(node)
-    finding = establish(seen, {})
+    finding = establish(seen, Seen())
     assert (finding.reason, finding.confidence) == ("no_route", "inferred")
-    assert (finding.evidence["route_error"], str(seen.refused_by)) == (error, named)
+    assert (finding.evidence.read["route_error"], str(seen.refused_by)) == (error, named)
     if mends is None:
         assert finding.remedy_kind == "command", finding.remedy
         assert finding.remedy == f"ip {named.replace(' ', ' del ', 1)}"
@@ -343,7 +343,7 @@ def test_with_forwarding_off_it_is_named_too(node: Node, refusal: str) -> None:
     each(node, breaks)
     node.conf("forwarding", 0)
     seen = look(node)
-    assert (str(seen.refused_by), establish(seen, {}).reason) == (named, "no_route")
+    assert (str(seen.refused_by), establish(seen, Seen()).reason) == (named, "no_route")
     assert seen.refused_by is not None and seen.refused_by.error == error
 
 
@@ -378,7 +378,7 @@ def test_a_default_route_that_does_not_serve_is_named(node: Node, kind: str) -> 
     assert (finding.reason, finding.remedy_kind) == ("no_route", "advice")
     table = " table 77" if "77" in breaks else ""
     there = f"the route default via 192.0.2.1 dev up0{table} is there, but {why}"
-    assert there in str(finding.evidence["because"])
+    assert there in str(finding.evidence.because)
     assert there[1:] in finding.remedy
 
 
@@ -393,8 +393,8 @@ def test_without_a_default_route(node: Node) -> None:
     node.run("ip route del default")
     finding = found(node)
     assert (finding.reason, finding.confidence) == ("no_route", "inferred")
-    assert (finding.evidence["route_error"], finding.remedy_kind) == ("ENETUNREACH", "advice")
-    assert "refused_by" not in finding.evidence
+    assert (finding.evidence.read["route_error"], finding.remedy_kind) == ("ENETUNREACH", "advice")
+    assert "refused_by" not in finding.evidence.read
     node.run("ip route add default via 192.0.2.1")
     assert found(node).reason == "unknown"
 
@@ -427,9 +427,9 @@ def test_source_rejected(node: Node, rp_filter: int) -> None:
     assert seen.route.error in ("EINVAL", "EXDEV")
     assert seen.route_from_node is not None and seen.route_from_node.ok
     assert seen.sender_route is not None and seen.sender_route.out_interface == "up0"
-    finding = establish(seen, {})
+    finding = establish(seen, Seen())
     assert finding.reason == "source_rejected"
-    assert finding.evidence["rp_filter"] == rp_filter
+    assert finding.evidence.read["rp_filter"] == rp_filter
     node.run(finding.remedy)
     assert found(node).reason == "unknown"
 
@@ -439,8 +439,8 @@ def test_blackholed_sender_is_not_no_route(node: Node) -> None:
     node.run("ip route add blackhole default metric 5")  # not what matched
     finding = found(node)
     assert finding.reason == "source_rejected"
-    assert "refused_by" not in finding.evidence
-    assert finding.evidence["sender_refused_by"] == f"route blackhole {POD}/32"
+    assert "refused_by" not in finding.evidence.read
+    assert finding.evidence.read["sender_refused_by"] == f"route blackhole {POD}/32"
     node.run(finding.remedy)
     assert found(node).reason == "unknown"
 
@@ -450,7 +450,7 @@ def test_the_node_itself_has_the_senders_address(node: Node) -> None:
     seen = look(node)
     assert seen.sender_route is not None and seen.sender_route.type == "local"
     assert (seen.sender_owner, seen.target_owner) == ("lo", None)
-    finding = establish(seen, {})
+    finding = establish(seen, Seen())
     assert finding.reason == "source_rejected"
     # Somebody may live by it: it is not for a command to take away.
     assert finding.remedy_kind == "advice"
@@ -463,7 +463,7 @@ def test_route_through_the_asking_interface_is_not_proxy_arp_off(node: Node) -> 
     seen = look(node)
     assert seen.route is not None and seen.route.out_ifindex == seen.ifindex
     assert str(seen.refused_by) == f"route 169.254.0.0/16 dev {CALI} metric 7"
-    finding = establish(seen, {})
+    finding = establish(seen, Seen())
     # Others may be behind it, within its /16.
     assert (finding.reason, finding.remedy_kind) == ("route_same_interface", "advice")
     node.run(f"ip route del 169.254.0.0/16 dev {CALI} metric 7")
@@ -477,7 +477,7 @@ def test_a_route_that_is_not_unicast_is_named(node: Node, kind: str) -> None:
     assert seen.route is not None
     answer = seen.route if seen.route.ok else seen.route_from_node
     assert answer is not None and answer.type == kind
-    finding = establish(seen, {})
+    finding = establish(seen, Seen())
     assert finding.reason == "not_unicast_route"
     node.run(finding.remedy)
     assert found(node).reason == "unknown"
@@ -598,7 +598,7 @@ def test_another_namespace_is_looked_into(node: Node) -> None:
     assert netns.own() == before
     assert seen.netns_path == node.path
     assert seen.failures == ()
-    finding = establish(seen, {})
+    finding = establish(seen, Seen())
     assert finding.reason == "proxy_arp_off"
     assert finding.remedy == (
         f"nsenter --net={node.path} sysctl -w net.ipv4.conf.{CALI}.proxy_arp=1"
@@ -631,17 +631,18 @@ def test_namespace_that_only_a_process_holds(held: subprocess.Popen[bytes]) -> N
 def test_namespace_that_is_gone(node: Node) -> None:
     looker = Looker()
     try:
-        finding = establish(looker.look(1, 7, CALI, POD, TARGET), {})
+        finding = establish(looker.look(1, 7, CALI, POD, TARGET), Seen())
     finally:
         looker.close()
     assert finding.reason == "unknown"
-    assert finding.evidence["unread"] == ("network namespace 1: no file or process leads to it")
+    unread = finding.evidence.read["unread"]
+    assert unread == "network namespace 1: no file or process leads to it"
 
 
 def test_nothing_is_to_be_pasted_where_the_namespace_is_gone(node: Node) -> None:
     """A command would change the namespace of whoever pastes it."""
     seen = inside(node, lambda looker: looker.look(1, node.ifindex, CALI, POD, TARGET))
-    finding = establish(seen, {"noarp": True})
+    finding = establish(seen, Seen(noarp=True))
     assert (finding.reason, finding.remedy_kind) == ("arp_disabled", "advice")
     assert "network namespace 1" in finding.remedy
 
@@ -655,7 +656,7 @@ def test_a_namespace_without_a_name_is_entered_by_a_process(node: Node) -> None:
             inode = Path(f"/proc/{there.pid}/ns/net").stat().st_ino
             seen = inside(node, lambda looker: looker.look(inode, 3, "v0", POD, TARGET))
             assert seen.netns_path == f"/proc/{there.pid}/ns/net"
-            remedy = establish(seen, {"noarp": True}).remedy
+            remedy = establish(seen, Seen(noarp=True)).remedy
             assert remedy == f"nsenter --net=/proc/{there.pid}/ns/net ip link set dev v0 arp on"
             sh(remedy)
         finally:
@@ -664,7 +665,7 @@ def test_a_namespace_without_a_name_is_entered_by_a_process(node: Node) -> None:
 
 def test_the_pods_end_that_was_set_down_is_named(node: Node) -> None:
     sh(f"nsenter --net=/run/netns/{node.pod} ip link set eth0 down")
-    finding = establish(look(node), {"link": "no carrier"})
+    finding = establish(look(node), Seen(link="no carrier"))
     assert (finding.reason, finding.remedy_kind) == ("link_down", "advice")
     told, routes = finding.remedy.split("\n")
     enter = f"nsenter --net=/run/netns/{node.pod} ip"
@@ -680,9 +681,9 @@ def test_the_pods_end_that_was_set_down_is_named(node: Node) -> None:
 def test_the_last_address_of_a_network_is_its_broadcast_address(node: Node) -> None:
     sender = "192.168.156.255"
     node.run(f"ip route add {sender}/32 dev {CALI} scope link")
-    assert establish(look(node, sender), {}).reason == "unknown"
+    assert establish(look(node, sender), Seen()).reason == "unknown"
     node.run("ip address add 192.168.156.1/24 dev up0")
-    finding = establish(look(node, sender), {})
+    finding = establish(look(node, sender), Seen())
     assert (finding.reason, finding.remedy_kind) == ("source_rejected", "advice")
     assert "it is the broadcast address of 192.168.156.1/24 on up0" in finding.remedy
 
@@ -691,7 +692,7 @@ def test_interface_that_is_gone(node: Node) -> None:
     node.run(f"ip link del {CALI}")
     finding = found(node)
     assert finding.reason == "unknown"
-    assert f"interface {CALI} (index {node.ifindex})" in str(finding.evidence["unread"])
+    assert f"interface {CALI} (index {node.ifindex})" in str(finding.evidence.read["unread"])
 
 
 def test_renamed_interface_is_read_by_its_new_name(node: Node) -> None:

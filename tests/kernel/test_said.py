@@ -114,7 +114,7 @@ def test_an_uplink_is_not_judged(lab: Lab, engine: str) -> None:
         tracer.wait_for(lambda line: line["type"] == "request", PATIENCE_S)
         time.sleep(0.5)
         assert {line["verdict"] for line in tracer.requests(UPLINK)} == {"ignored"}
-        assert all("not_a_pod_link" in line["evidence"] for line in tracer.requests(UPLINK))
+        assert all("not_a_pod_link" in line["evidence"]["seen"] for line in tracer.requests(UPLINK))
         assert tracer.flags() == []
 
 

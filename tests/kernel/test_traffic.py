@@ -216,7 +216,8 @@ def test_without_kernel_addresses(engine: str, no_addresses: list[str]) -> None:
             assert bench.flag(pod, "raised", reason=reason)
             assert {said for _, said in bench.flags(pod)} == {reason}, tracer.flags()
             lines = tracer.requests(pod.interface)
-            assert {line["evidence"].get("dropped") for line in lines} == {dropped}, lines[-1]
+            seen = [line["evidence"]["seen"] for line in lines]
+            assert {each.get("dropped") for each in seen} == {dropped}, seen[-1]
         lab.mend()
         for pod in lab.pods:
             assert pod.ask(11).replies == 11

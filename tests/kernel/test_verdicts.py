@@ -72,8 +72,8 @@ def test_what_the_kernel_refuses_is_unanswered(bench: Bench, pod: Pod, fault: st
     assert (tally.sent, tally.replies) == (7, 0)
     assert bench.verdicts(pod, 7) == {"unanswered": 7}
     for line in bench.tracer.requests(pod.interface):
-        assert "dropped" not in line["evidence"]
-        assert line["evidence"]["rp_filter"] == pod.rp_filter
+        assert "dropped" not in line["evidence"]["seen"]
+        assert line["evidence"]["seen"]["rp_filter"] == pod.rp_filter
     pod.ask(3)
     assert bench.verdicts(pod, 10) == {"unanswered": 7, "answered": 3}
 
@@ -89,7 +89,7 @@ def test_what_is_dropped_is_unanswered_with_its_evidence(
     assert bench.verdicts(pod, 7) == {"unanswered": 7}
     what, reason, functions, below = DROPPING[fault]
     for line in bench.tracer.requests(pod.interface):
-        evidence = line["evidence"]
+        evidence = line["evidence"]["seen"]
         assert evidence["dropped"] == what
         # Reasons came with Linux 5.17, and those of tc with 5.18.
         assert evidence.get("drop_reason", reason) == reason
@@ -99,7 +99,7 @@ def test_what_is_dropped_is_unanswered_with_its_evidence(
         lambda line: (
             line["type"] == "flag"
             and line["interface"] == pod.interface
-            and line["evidence"].get("drop_function") in functions
+            and line["evidence"]["seen"].get("drop_function") in functions
         ),
         PATIENCE_S,
     )
@@ -131,7 +131,7 @@ def test_a_full_proxy_queue(bench: Bench, pod: Pod) -> None:
     assert seen["deferred"] + seen["unanswered"] + seen["answered late"] >= 11
     assert seen["unanswered"] >= 5
     for line in bench.tracer.requests(pod.interface, verdict="unanswered"):
-        assert line["evidence"]["dropped"] == "request"
+        assert line["evidence"]["seen"]["dropped"] == "request"
 
 
 def test_deferred_requests_of_an_interface_that_vanishes_are_unanswered(
@@ -161,7 +161,7 @@ def test_deferred_requests_that_are_then_refused_are_unanswered(
     assert seen["unanswered late"] + seen["answered late"] == 5
     assert seen["unanswered late"] >= 1
     for line in bench.tracer.requests(pod.interface, settled=True, verdict="unanswered"):
-        assert ("given_up" in line["evidence"]) == (engine == "tracepoint")
+        assert ("given_up" in line["evidence"]["seen"]) == (engine == "tracepoint")
 
 
 def test_probes_and_announcements_are_ignored_and_flag_nothing(bench: Bench, pod: Pod) -> None:

@@ -15,7 +15,9 @@ from lab.faults import FAULTS
 from looks import HEALTHY, LOCAL, POD, TO_POD, UNICAST, WHOLE, refused
 
 from tracer.causes import CAUSES, Cause, establish
+from tracer.evidence import Evidence
 from tracer.node.look import Look, Refusal, RouteAnswer
+from tracer.seen import Seen
 
 # The public contract's, in the order in which the causes are asked.
 REASONS = [
@@ -82,7 +84,7 @@ def test_what_the_kernel_drops_and_what_is_never_seen() -> None:
 
 
 def reason(look: Look) -> str:
-    return establish(look, {}).reason
+    return establish(look, Seen()).reason
 
 
 def test_a_healthy_node_establishes_nothing() -> None:
@@ -120,9 +122,9 @@ def test_proxy_arp_is_the_interfaces_or_alls(
 def test_proxy_arp_is_not_blamed_where_the_kernel_never_asks_for_it(
     route: RouteAnswer | None, expected: str
 ) -> None:
-    finding = establish(replace(HEALTHY, proxy_arp_interface=0, route=route), {})
+    finding = establish(replace(HEALTHY, proxy_arp_interface=0, route=route), Seen())
     assert finding.reason == expected
-    assert "also" not in finding.evidence
+    assert finding.evidence.also == ()
 
 
 def test_forwarding_is_the_interfaces_own() -> None:
@@ -188,9 +190,9 @@ def test_evidence_is_all_that_was_read_and_what_decided() -> None:
         rp_filter_all=None,
         failures=("/proc/sys/net/ipv4/conf/all/rp_filter: Permission denied",),
     )
-    finding = establish(look, {})
+    finding = establish(look, Seen())
     assert finding.confidence == "inferred"
-    assert finding.evidence == {
+    assert finding.evidence.read == {
         "proxy_arp": 0,
         "proxy_arp_all": 0,
         "forwarding": 1,
@@ -203,35 +205,36 @@ def test_evidence_is_all_that_was_read_and_what_decided() -> None:
         "route_gateway": "192.0.2.1",
         "route_table": 254,
         "unread": "/proc/sys/net/ipv4/conf/all/rp_filter: Permission denied",
-        "because": (
-            "net.ipv4.conf.calic577831ffc7.proxy_arp and net.ipv4.conf.all.proxy_arp are 0"
-        ),
     }
+    assert finding.evidence.seen == Seen()
+    assert finding.evidence.because == (
+        "net.ipv4.conf.calic577831ffc7.proxy_arp and net.ipv4.conf.all.proxy_arp are 0"
+    )
 
 
 def test_evidence_of_a_refusal_names_the_error() -> None:
     look = replace(HEALTHY, route=refused(errno.EINVAL), route_from_node=refused(errno.EINVAL))
-    evidence = establish(look, {}).evidence
-    assert evidence["route_ok"] is False
-    assert evidence["route_error"] == "EINVAL"
-    assert evidence["route_from_node_error"] == "EINVAL"
+    read = establish(look, Seen()).evidence.read
+    assert read["route_ok"] is False
+    assert read["route_error"] == "EINVAL"
+    assert read["route_from_node_error"] == "EINVAL"
 
 
 def test_a_look_that_read_nothing_says_so() -> None:
     look = Look(netns=1, ifindex=7, interface="cali1", sender_ip="", target_ip="169.254.1.1")
     look = replace(look, failures=("network namespace 1: gone",))
-    finding = establish(look, {})
+    finding = establish(look, Seen())
     assert finding.reason == "unknown"
-    assert finding.evidence == {
-        "unread": "network namespace 1: gone",
-        "because": "no cause is established, and not everything could be read",
-    }
+    assert finding.evidence == Evidence(
+        read={"unread": "network namespace 1: gone"},
+        because="no cause is established, and not everything could be read",
+    )
 
 
 def test_what_was_seen_to_be_dropped_was_not_refused_by_the_configuration() -> None:
     look = replace(HEALTHY, forwarding=0)
-    assert establish(look, {}).reason == "forwarding_off"
-    assert establish(look, {"dropped": "request"}).reason == "unknown"
+    assert establish(look, Seen()).reason == "forwarding_off"
+    assert establish(look, Seen(dropped="request")).reason == "unknown"
 
 
 # -- the other causes by configuration alone -------------------------------------------------
@@ -240,9 +243,9 @@ VIA_UPLINK = replace(UNICAST, gateway="192.0.2.1")
 
 
 def configured(look: Look) -> tuple[str, object]:
-    finding = establish(look, {})
+    finding = establish(look, Seen())
     assert finding.confidence == "inferred"
-    return finding.reason, finding.evidence["because"]
+    return finding.reason, finding.evidence.because
 
 
 def test_a_link_that_is_down_is_told_by_holds_alone() -> None:
@@ -515,8 +518,8 @@ def test_a_delay_is_not_a_full_queue() -> None:
 
 def test_further_causes_are_told_too() -> None:
     look = replace(WHOLE, noarp=True, proxy_arp_interface=0, medium_id=-1)
-    finding = establish(look, {})
-    assert (finding.reason, finding.evidence["also"]) == ("arp_disabled", "proxy_arp_off")
+    finding = establish(look, Seen())
+    assert (finding.reason, finding.evidence.also) == ("arp_disabled", ("proxy_arp_off",))
 
 
 @pytest.mark.parametrize("number", [errno.EXDEV, errno.EINVAL])
@@ -535,5 +538,5 @@ def test_a_sender_that_is_not_known_is_not_blamed_and_hides_no_other_cause(numbe
 
 def test_what_was_seen_to_be_dropped_is_blamed_on_nothing_that_drops_the_other() -> None:
     look = replace(WHOLE, egress=("tc qdisc blackhole",), egress_drops="tc qdisc blackhole")
-    assert establish(look, {"dropped": "reply"}).reason == "reply_dropped"
-    assert establish(look, {"dropped": "request"}).reason == "unknown"
+    assert establish(look, Seen(dropped="reply")).reason == "reply_dropped"
+    assert establish(look, Seen(dropped="request")).reason == "unknown"

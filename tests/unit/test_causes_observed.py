@@ -14,9 +14,9 @@ import pytest
 from looks import LOCAL, POD, TO_POD, UNICAST, UPLINK, WHOLE, refused
 
 from tracer.causes import CAUSES, establish
-from tracer.causes.seen import Seen
 from tracer.node.look import Look
 from tracer.node.peer import Peer
+from tracer.seen import Seen
 
 CONF = {
     "forwarding": 1,
@@ -215,7 +215,7 @@ ROWS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 
 
 def found(evidence: dict[str, Any], look: Look = WHOLE) -> tuple[str, str]:
-    finding = establish(look, evidence)
+    finding = establish(look, Seen(**evidence))
     return finding.reason, finding.confidence
 
 
@@ -230,7 +230,7 @@ def test_evidence_alone(reason: str, evidence: dict[str, Any]) -> None:
     ("reason", "evidence"), [row[1:] for row in ROWS], ids=[r[0] for r in ROWS]
 )
 def test_no_two_causes_claim_the_same_evidence(reason: str, evidence: dict[str, Any]) -> None:
-    seen = Seen.of(evidence)
+    seen = Seen(**evidence)
     claims = [cause.name for cause in CAUSES if cause.observed(seen, WHOLE) is not None]
     assert claims == [reason]
 
@@ -271,7 +271,7 @@ def test_every_cause_but_unknown_is_observed_by_some_evidence() -> None:
     ],
 )
 def test_what_evidence_does_not_establish(evidence: dict[str, Any]) -> None:
-    seen = Seen.of(evidence)
+    seen = Seen(**evidence)
     assert [c.name for c in CAUSES if c.observed(seen, WHOLE) is not None] == []
 
 
@@ -285,7 +285,7 @@ def test_what_was_dropped_arp_process_did_not_refuse(
         **{"proxy_arp": 0, "forwarding": 0, "target_lookup": "ok", "source_lookup": "EAGAIN"},
         **gone,
     }
-    claims = [c.name for c in CAUSES if c.observed(Seen.of(evidence), WHOLE) is not None]
+    claims = [c.name for c in CAUSES if c.observed(Seen(**evidence), WHOLE) is not None]
     assert claims == (["reply_dropped"] if gone["dropped"] == "reply" else [])
 
 
@@ -426,16 +426,16 @@ def test_what_was_observed_wins_over_what_the_configuration_shows() -> None:
     """The look reads later: proxy_arp is off by now, the filter was what dropped it."""
     look = replace(WHOLE, proxy_arp_interface=0, noarp=True)
     evidence = {**REPLY, "dropped_in": "arp_xmit", "drop_reason": "NETFILTER_DROP"}
-    finding = establish(look, evidence)
+    finding = establish(look, Seen(**evidence))
     assert (finding.reason, finding.confidence) == ("filtered_out", "observed")
-    assert finding.evidence["also"] == "arp_disabled proxy_arp_off"
+    assert finding.evidence.also == ("arp_disabled", "proxy_arp_off")
 
 
 def test_a_later_cause_that_was_observed_wins_over_an_earlier_that_is_inferred() -> None:
     look = replace(WHOLE, route=refused(errno.ENETUNREACH))
-    finding = establish(look, {**GIVEN, "proxy_arp": 0})
+    finding = establish(look, Seen(**{**GIVEN, "proxy_arp": 0}))
     assert (finding.reason, finding.confidence) == ("proxy_arp_off", "observed")
-    assert finding.evidence["also"] == "no_route"
+    assert finding.evidence.also == ("no_route",)
 
 
 # -- the state of the link -------------------------------------------------------------------
@@ -487,9 +487,9 @@ OTHERS = "0a:00:00:00:00:08"
     ],
 )
 def test_what_a_pod_does_not_take(peer: Peer | str, mac: str, because: str) -> None:
-    finding = establish(replace(WHOLE, peer=peer), {**ASKS_ON, "sender_mac": mac})
+    finding = establish(replace(WHOLE, peer=peer), Seen(**{**ASKS_ON, "sender_mac": mac}))
     assert (finding.reason, finding.confidence) == ("reply_not_taken", "inferred")
-    assert because in str(finding.evidence["because"])
+    assert because in str(finding.evidence.because)
     assert finding.remedy_kind == "advice"
 
 
@@ -503,7 +503,7 @@ def test_what_a_pod_does_not_take(peer: Peer | str, mac: str, because: str) -> N
     ],
 )
 def test_what_a_pod_takes_is_no_cause(peer: Peer, mac: str) -> None:
-    finding = establish(replace(WHOLE, peer=peer), {**ASKS_ON, "sender_mac": mac})
+    finding = establish(replace(WHOLE, peer=peer), Seen(**{**ASKS_ON, "sender_mac": mac}))
     assert finding.reason == ""
 
 
@@ -511,4 +511,4 @@ def test_what_a_pod_takes_is_no_cause(peer: Peer, mac: str) -> None:
 def test_a_pod_that_cannot_be_looked_into_is_told_of_by_its_pace(asked: int, lasted: int) -> None:
     look = replace(WHOLE, peer="is a tap")
     evidence = {**ASKS_ON, "answered_in_a_row": asked, "answered_for_ms": lasted}
-    assert establish(look, evidence).reason == ""
+    assert establish(look, Seen(**evidence)).reason == ""

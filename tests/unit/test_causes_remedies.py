@@ -22,9 +22,9 @@ from tracer.causes.remedy import (
     advise,
     propose,
 )
-from tracer.causes.seen import Seen
 from tracer.node import sysctl
 from tracer.node.look import Dropping, Look, Refusal
+from tracer.seen import Seen
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ from tracer.node.look import Dropping, Look, Refusal
     ],
 )
 def test_remedies_can_be_pasted(look: Look, remedy: str) -> None:
-    assert establish(look, {}).remedy == remedy
+    assert establish(look, Seen()).remedy == remedy
 
 
 @pytest.mark.parametrize(
@@ -468,7 +468,7 @@ def test_the_mend(
     name: str, evidence: dict[str, Any], changes: dict[str, Any], remedy: str
 ) -> None:
     (cause,) = [cause for cause in CAUSES if cause.name == name]
-    assert cause.remedy(replace(WHOLE, **changes), Seen.of(evidence)).text == remedy
+    assert cause.remedy(replace(WHOLE, **changes), Seen(**evidence)).text == remedy
 
 
 @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.name)
@@ -564,8 +564,8 @@ def test_advice_has_no_line_to_paste(cause: Cause) -> None:
 
 def test_the_finding_tells_which_it_is() -> None:
     look = replace(HEALTHY, proxy_arp_interface=0)
-    assert establish(look, {}).remedy_kind == "command"
-    assert establish(replace(WHOLE, carrier=False, up=True), {}).remedy_kind == "advice"
+    assert establish(look, Seen()).remedy_kind == "command"
+    assert establish(replace(WHOLE, carrier=False, up=True), Seen()).remedy_kind == "advice"
 
 
 def test_nothing_of_the_whole_node_is_changed_while_a_program_may_answer() -> None:
@@ -576,7 +576,7 @@ def test_nothing_of_the_whole_node_is_changed_while_a_program_may_answer() -> No
         replace(listens, route=refused(errno.EINVAL), refused_by=refusal),
     )
     for look in of_the_node:
-        said = establish(look, {})
+        said = establish(look, Seen())
         assert said.remedy_kind == "advice" and "felix (pid 7)" in said.remedy
-        assert establish(replace(look, arp_listeners=()), {}).remedy_kind == "command"
-    assert establish(replace(listens, proxy_arp_interface=0), {}).remedy_kind == "command"
+        assert establish(replace(look, arp_listeners=()), Seen()).remedy_kind == "command"
+    assert establish(replace(listens, proxy_arp_interface=0), Seen()).remedy_kind == "command"

@@ -9,6 +9,7 @@ import struct
 from tracer.events import InterfaceCount, Neighbour, Request, Verdict
 from tracer.kernel.decode import Decoder
 from tracer.kernel.functions import Functions
+from tracer.seen import Seen
 
 REQUEST = struct.Struct("=IIQQQQII4s4s6sBBBB6s16s")
 NEIGHBOUR = struct.Struct("=IIQQI4sBB6s16s")
@@ -72,7 +73,7 @@ def test_a_second_answer() -> None:
     other = bytes.fromhex("02005e005302")
     event = decoder().event(request(verdict=0, late=4, by=1, other_mac=other))
     assert isinstance(event, Request)
-    assert (event.answers, event.evidence) == (2, {"other_mac": "02:00:5e:00:53:02"})
+    assert (event.answers, event.seen) == (2, Seen(other_mac="02:00:5e:00:53:02"))
     assert (event.again, event.late, event.corrects, event.is_new) == (True, False, False, False)
     both = decoder().event(request(verdict=0, other_mac=other))
     assert isinstance(both, Request)
@@ -102,31 +103,29 @@ def test_no_latency_is_none() -> None:
     assert isinstance(event, Request)
     assert event.latency_ns is None
     assert not event.late
-    assert event.evidence == {}
+    assert event.seen == Seen()
 
 
 def test_a_dropped_request_names_reason_and_function() -> None:
     event = decoder().event(request(verdict=1, dropped=1, reason=8, at=0x123) + NO_TRAIL)
     assert isinstance(event, Request)
-    assert event.evidence == {
-        "dropped": "request",
-        "drop_reason": "NETFILTER_DROP",
-        "drop_function": "arp_rcv",
-    }
+    assert event.seen == Seen(
+        dropped="request", drop_reason="NETFILTER_DROP", drop_function="arp_rcv"
+    )
 
 
 def test_a_dropped_reply_on_a_kernel_without_reasons() -> None:
     event = decoder().event(request(verdict=1, dropped=2, late=1, at=0x300) + NO_TRAIL)
     assert isinstance(event, Request)
     assert event.late
-    assert event.evidence == {"dropped": "reply", "drop_site": 1}
+    assert event.seen == Seen(dropped="reply", drop_site=1)
 
 
 def test_a_deferred_request_that_was_given_up_says_so() -> None:
     event = decoder().event(request(verdict=1, late=2) + NO_TRAIL)
     assert isinstance(event, Request)
     assert event.late
-    assert event.evidence == {"given_up": True}
+    assert event.seen == Seen(given_up=True)
 
 
 def neighbour(old: int, new: int, mac: bytes = MAC) -> Neighbour:

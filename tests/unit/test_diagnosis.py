@@ -128,7 +128,7 @@ def test_a_problem_of_the_second_sender_alone_is_one() -> None:
         sender_route=UNICAST,
     )
     found = judged(surveyed(WHOLE, second)).interfaces[0]
-    assert [(each.reason, each.sender_ip) for each in found.problems] == [
+    assert [(each.reason, each.look.sender_ip) for each in found.problems] == [
         ("source_rejected", "192.168.156.178")
     ]
 
@@ -148,7 +148,7 @@ def test_to_whom_no_route_leads_rp_filter_lets_nothing_in() -> None:
     remedy = found.problems[0].remedy
     assert f"ip route replace POD_ADDRESS/32 dev {CALI} scope link." in remedy.text
     assert remedy.kind == "advice"
-    assert found.problems[0].sender_ip == ""
+    assert found.problems[0].look.sender_ip == ""
     assert found.warnings == ()
 
 

@@ -8,10 +8,12 @@ import threading
 from collections.abc import Callable
 
 from tracer.events import CauseFound
+from tracer.evidence import Evidence
 from tracer.investigator import Investigator
 from tracer.notices import Investigate
+from tracer.seen import Seen
 
-ORDER = Investigate(1, 1, 7, "cali1", "10.0.0.2", "169.254.1.1", {"dropped": "reply"})
+ORDER = Investigate(1, 1, 7, "cali1", "10.0.0.2", "169.254.1.1", Seen(dropped="reply"))
 
 
 def found(order: Investigate) -> CauseFound:
@@ -61,8 +63,8 @@ def test_an_error_of_ours_is_said_and_the_next_order_is_answered() -> None:
     investigator.order(ORDER)
     (answer,) = wait_for_answers(investigator)
     assert answer.reason == "unknown"
-    assert answer.evidence == {"dropped": "reply", "error": "KeyError: 'oops'"}
-    investigator.order(Investigate(1, 1, 8, "cali2", "10.0.0.3", "169.254.1.1", {}))
+    assert answer.evidence == Evidence(Seen(dropped="reply"), {"error": "KeyError: 'oops'"})
+    investigator.order(Investigate(1, 1, 8, "cali2", "10.0.0.3", "169.254.1.1", Seen()))
     (answer,) = wait_for_answers(investigator)
     assert answer.reason == "no_route"
     investigator.close()

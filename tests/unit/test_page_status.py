@@ -28,6 +28,7 @@ from tracer.export.page import Page
 from tracer.export.page.page import FRESH_NS
 from tracer.export.response import Request, Response
 from tracer.export.snapshot import Snapshot
+from tracer.seen import Seen
 from tracer.state import State
 
 SECOND = 1_000_000_000
@@ -74,7 +75,6 @@ class Node:
         kind: str = "command",
     ) -> None:
         self.ask(index, name, Verdict.UNANSWERED, second)
-        evidence = {"because": f"proxy_arp of {name} is 0", "forwarding": 1}
         self.state.feed(
             CauseFound(
                 BEGAN + second * SECOND + 3_000_000,
@@ -84,8 +84,9 @@ class Node:
                 "proxy_arp_off",
                 "observed",
                 remedy,
-                evidence,
+                Seen(forwarding=1),
                 kind,
+                because=f"proxy_arp of {name} is 0",
             )
         )
 

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from tracer import __version__, events, recording
 from tracer.recording import RecordingError, Truncated, Writer, read
+from tracer.seen import Seen
 
 HEADER = {"format": "arpwhy-recording", "version": 1, "arpwhy": __version__}
 
@@ -35,7 +36,7 @@ REQUEST = events.Request(
     sender_mac="ee:ee:ee:ee:ee:ee",
     target_ip="169.254.1.1",
     verdict=events.Verdict.UNANSWERED,
-    evidence={"drop_reason": "NETFILTER_DROP", "error": -11, "seen": True, "hook": None},
+    seen=Seen(drop_reason="NETFILTER_DROP", given_up=True, medium_id=-1),
 )
 COUNT = events.InterfaceCount(
     netns=4_026_531_840,
@@ -51,6 +52,19 @@ COUNT = events.InterfaceCount(
     last_sender_ip="192.168.156.177",
     last_target_ip="169.254.1.1",
 )
+FOUND = events.CauseFound(
+    ts=7,
+    netns=3,
+    ifindex=7,
+    target_ip="169.254.1.1",
+    reason="no_route",
+    confidence="inferred",
+    remedy="ip route add",
+    seen=Seen(proxy_arp=1),
+    read={"proxy_arp": 0, "route_ok": False},
+    because="there is none",
+    also=("medium_id",),
+)
 EVENTS: tuple[events.Event, ...] = (
     events.Started(1, "0.1.0", "fentry", "6.1.0", ("calia", "calib"), ("169.254.1.1",)),
     events.LinkSeen(2, 3, 7, "calic577831ffc7"),
@@ -58,7 +72,7 @@ EVENTS: tuple[events.Event, ...] = (
     events.Neighbour(4, 3, 7, 1, "calib", "10.65.0.2", None, "reachable", "ee:ee:ee:ee:ee:ee"),
     events.Lost(5, 17),
     events.Counters(6, (COUNT, dataclasses.replace(COUNT, ifindex=8))),
-    events.CauseFound(7, 3, 7, "169.254.1.1", "no_route", "inferred", "ip route add", {"e": -113}),
+    FOUND,
     events.LinkGone(8, 3, 7, "calic577831ffc7"),
     events.Unjudged(8, "tap0", "10.77.0.1", 12),
     events.Elsewhere(8, "calib", "46:a9:d3:46:96:82", 4),
@@ -112,14 +126,14 @@ def test_the_format_is_the_documented_one(tmp_path: Path) -> None:
     assert list(header) == ["format", "version", "arpwhy"]
     assert lost == ["Lost", 5, 17, 0]
     assert request[0] == "Request"
-    assert request[9:13] == ["unanswered", None, False, REQUEST.evidence]
+    assert request[9:13] == ["unanswered", None, False, {**REQUEST.seen.facts()}]
     assert request[13:] == [None, 1, False, False]
 
 
-def test_any_mapping_is_evidence(tmp_path: Path) -> None:
-    event = dataclasses.replace(REQUEST, evidence=MappingProxyType({"a": 1}))
+def test_any_mapping_is_what_was_read(tmp_path: Path) -> None:
+    event = dataclasses.replace(FOUND, read=MappingProxyType({"a": 1}))
     (back,) = read(written(tmp_path, event))
-    assert back.evidence == {"a": 1}  # type: ignore[union-attr]
+    assert back.read == {"a": 1}  # type: ignore[union-attr]
 
 
 def test_a_name_that_is_not_utf8_survives(tmp_path: Path) -> None:
@@ -290,7 +304,7 @@ def test_fields_of_a_newer_minor_version_are_ignored(tmp_path: Path) -> None:
 def test_fields_an_older_version_did_not_have_get_their_default(tmp_path: Path) -> None:
     array = [getattr(REQUEST, field.name) for field in fields(REQUEST)][:9]
     path = raw(tmp_path, HEADER, ["Request", *array])
-    assert list(read(path)) == [dataclasses.replace(REQUEST, evidence={})]
+    assert list(read(path)) == [dataclasses.replace(REQUEST, seen=Seen())]
 
 
 @pytest.mark.parametrize("length", [b"\xdd\x00\x01\x00\x01", b"\xdf\x00\x00\x10\x01"])

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracer.events import Verdict
+from tracer.evidence import Evidence
 from tracer.notices import (
     FlagNotice,
     Line,
@@ -25,6 +26,7 @@ from tracer.notices import (
     StartNotice,
     StopNotice,
 )
+from tracer.seen import Seen
 from tracer.sinks.jsonl import JsonSink
 
 TS = 1_795_424_641_123_456_789
@@ -44,7 +46,7 @@ REQUEST = RequestNotice(
     reason=None,
     confidence=None,
     latency_ns=11_731,
-    evidence={},
+    seen=Seen(),
     settled=False,
     answered_by="kernel",
 )
@@ -60,7 +62,7 @@ FLAG = FlagNotice(
     since=TS - 31_000_000,
     unanswered=1,
     remedy="ip route add default via 10.0.0.1",
-    evidence={"error": -113, "hook": None, "seen": True},
+    evidence=Evidence(Seen(dropped="request", noarp=True), {"error": -113, "hook": None}),
 )
 NEIGHBOUR = NeighbourNotice(
     TS, "calic577831ffc7", 7, 4_026_531_840, "192.168.156.177", None, "incomplete", None
@@ -91,7 +93,7 @@ def parsed(notice: Line) -> dict[str, Any]:
             f'{{"type":"request","ts":"{TIME}","interface":"calic577831ffc7","ifindex":7,'
             '"netns":4026531840,"sender_ip":"192.168.156.177",'
             '"sender_mac":"d2:0e:7c:61:4b:0d","target_ip":"169.254.1.1","verdict":"answered",'
-            '"reason":null,"confidence":null,"latency_ns":11731,"evidence":{},"pod":null,'
+            '"reason":null,"confidence":null,"latency_ns":11731,"evidence":{"seen":{},"read":{}},"pod":null,'
             '"settled":false,"answered_by":"kernel","corrects":false}\n',
         ),
         (
@@ -102,7 +104,8 @@ def parsed(notice: Line) -> dict[str, Any]:
             '"remedy":"ip route add default via 10.0.0.1","remedy_kind":"advice","pod":null,'
             '"ifindex":7,'
             '"netns":4026531840,"confidence":"inferred",'
-            '"evidence":{"error":-113,"hook":null,"seen":true}}\n',
+            '"evidence":{"seen":{"dropped":"request","noarp":true},'
+            '"read":{"error":-113,"hook":null}}}\n',
         ),
         (
             NEIGHBOUR,
@@ -169,9 +172,27 @@ def test_a_pod() -> None:
     assert json.loads(other)["pod"] is None
 
 
-def test_any_mapping_is_evidence() -> None:
-    notice = dataclasses.replace(REQUEST, evidence=MappingProxyType({"dropped": "reply"}))
-    assert parsed(notice)["evidence"] == {"dropped": "reply"}
+def test_what_was_seen_of_a_request() -> None:
+    notice = dataclasses.replace(REQUEST, seen=Seen(dropped="reply", proxy_arp=0))
+    assert parsed(notice)["evidence"] == {"seen": {"dropped": "reply", "proxy_arp": 0}, "read": {}}
+
+
+def test_the_evidence_of_a_flag() -> None:
+    """Of one name two values: that of the request's path, and that of the look."""
+    evidence = Evidence(
+        Seen(proxy_arp=0),
+        MappingProxyType({"proxy_arp": 1}),
+        "proxy_arp was 0",
+        ("no_route", "medium_id"),
+        "unknown (inferred)",
+    )
+    assert parsed(dataclasses.replace(FLAG, evidence=evidence))["evidence"] == {
+        "because": "proxy_arp was 0",
+        "also": "no_route medium_id",
+        "instead_of": "unknown (inferred)",
+        "seen": {"proxy_arp": 0},
+        "read": {"proxy_arp": 1},
+    }
 
 
 @pytest.mark.parametrize(
@@ -188,8 +209,8 @@ def test_any_mapping_is_evidence() -> None:
 def test_odd_names(name: str, text: str) -> None:
     assert parsed(dataclasses.replace(REQUEST, interface=name))["interface"] == text
     assert parsed(dataclasses.replace(START, interfaces=(name,)))["interfaces"] == [text]
-    value = parsed(dataclasses.replace(FLAG, evidence={name: name, "n": 1}))
-    assert value["evidence"] == {text: text, "n": 1}
+    value = parsed(dataclasses.replace(FLAG, evidence=Evidence(read={name: name, "n": 1})))
+    assert value["evidence"]["read"] == {text: text, "n": 1}
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)

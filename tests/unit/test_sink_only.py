@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 
 from tracer.events import Verdict
+from tracer.evidence import Evidence
 from tracer.notices import (
     FlagNotice,
     Line,
@@ -18,16 +19,17 @@ from tracer.notices import (
     StopNotice,
 )
 from tracer.options import ONLY
+from tracer.seen import Seen
 from tracer.sinks import SINKS, Options, passes
 
 
 def request(verdict: Verdict, settled: bool = False) -> RequestNotice:
-    return RequestNotice(1, "calia", 2, 3, "", "", "", verdict, None, None, None, {}, settled)
+    return RequestNotice(1, "calia", 2, 3, "", "", "", verdict, None, None, None, Seen(), settled)
 
 
 START = StartNotice(1, "0.1.0", "fentry", "6.1.0", (), ())
-RAISED = FlagNotice(1, "raised", "calia", 2, 3, "", "no_route", "inferred", 1, 1, "", {})
-CLEARED = FlagNotice(1, "cleared", "calia", 2, 3, "", "no_route", "inferred", 1, 1, "", {})
+RAISED = FlagNotice(1, "raised", "calia", 2, 3, "", "no_route", "inferred", 1, 1, "", Evidence())
+CLEARED = FlagNotice(1, "cleared", "calia", 2, 3, "", "no_route", "inferred", 1, 1, "", Evidence())
 NEIGHBOUR = NeighbourNotice(1, "calia", 2, 3, "", None, "failed", None)
 LOST = LostNotice(1, 2)
 STOP = StopNotice(1, 1.0, 0, 0, 0, 0, 0, 0, 0)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracer.events import Verdict
+from tracer.evidence import Evidence
 from tracer.notices import (
     FlagNotice,
     Line,
@@ -22,6 +23,7 @@ from tracer.notices import (
     StartNotice,
     StopNotice,
 )
+from tracer.seen import Seen
 from tracer.sinks.instant import duration, latency
 from tracer.sinks.text import TextSink
 
@@ -38,7 +40,7 @@ REQUEST = RequestNotice(
     reason=None,
     confidence=None,
     latency_ns=11_731,
-    evidence={},
+    seen=Seen(),
     settled=False,
 )
 COMMAND = "ip route add unreachable 169.254.1.1/32 metric 4278198272 proto static table main"
@@ -54,7 +56,9 @@ FLAG = FlagNotice(
     since=TS - 1_003_000_000,
     unanswered=2,
     remedy=COMMAND,
-    evidence={"error": -113, "hook": None, "seen": True, "route": "unreachable default"},
+    evidence=Evidence(
+        read={"error": -113, "hook": None, "seen": True, "route": "unreachable default"}
+    ),
 )
 CLEARED = dataclasses.replace(FLAG, state="cleared", ts=TS + 122_000_000_000, unanswered=127)
 STOP = StopNotice(TS, 12.345_678_9, 997, 800, 150, 3, 44, 1, 17)
@@ -107,10 +111,10 @@ def test_two_answers() -> None:
         latency_ns=None,
         settled=True,
         answers=2,
-        evidence={"other_mac": "02:00:5e:00:53:02"},
+        seen=Seen(other_mac="02:00:5e:00:53:02"),
     )
     assert plain(twice) == f"{HEAD} answered\n    by another one too, with 02:00:5e:00:53:02\n"
-    assert "another address" in plain(dataclasses.replace(twice, evidence={}))  # a recording's
+    assert "another address" in plain(dataclasses.replace(twice, seen=Seen()))  # a recording's
 
 
 def test_columns_stay_where_they_are_for_shorter_names() -> None:
@@ -178,7 +182,7 @@ def test_a_raised_flag() -> None:
 
 
 def test_a_raised_flag_of_which_little_is_known() -> None:
-    notice = dataclasses.replace(FLAG, reason="unknown", remedy="", evidence={})
+    notice = dataclasses.replace(FLAG, reason="unknown", remedy="", evidence=Evidence())
     assert plain(notice) == (
         ">>> calic577831ffc7 gets no reply for 169.254.1.1: unknown\n"
         "    since 12:04:00.120, 2 unanswered, inferred\n"
@@ -187,7 +191,9 @@ def test_a_raised_flag_of_which_little_is_known() -> None:
 
 def test_a_remedy_of_sentences_is_wrapped_and_its_commands_are_not() -> None:
     sentence = "Let Felix write its settings again, and find out what wrote over them since then."
-    notice = dataclasses.replace(FLAG, evidence={}, remedy=f"{sentence}\n{COMMAND}\n\n  ip rule\n")
+    notice = dataclasses.replace(
+        FLAG, evidence=Evidence(), remedy=f"{sentence}\n{COMMAND}\n\n  ip rule\n"
+    )
     assert plain(notice).splitlines()[2:] == [
         "    mend: Let Felix write its settings again, and find out what wrote over them",
         "    since then.",
@@ -285,8 +291,8 @@ ESCAPED = r"cali\x1b[2J\x0d\x0a\u202e\x9b\x80"
         dataclasses.replace(REQUEST, interface=ODD),
         dataclasses.replace(REQUEST, sender_ip=ODD),
         dataclasses.replace(FLAG, interface=ODD),
-        dataclasses.replace(FLAG, evidence={ODD: 1}),
-        dataclasses.replace(FLAG, evidence={"a": ODD}),
+        dataclasses.replace(FLAG, evidence=Evidence(read={ODD: 1})),
+        dataclasses.replace(FLAG, evidence=Evidence(read={"a": ODD})),
         dataclasses.replace(FLAG, reason=ODD),
         dataclasses.replace(CLEARED, interface=ODD),
         NeighbourNotice(TS, ODD, 7, 1, "10.65.0.2", None, "failed", None),

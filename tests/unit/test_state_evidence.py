@@ -5,17 +5,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from test_state import GW, A, S, U, cause, feed, raised, req, said
+from test_state import GW, READ, A, S, U, cause, feed, raised, req, said
 
 from tracer.events import CauseFound, Event, LinkGone, LinkSeen, Started, Tick
+from tracer.evidence import Evidence
 from tracer.notices import FlagNotice, Investigate, RequestNotice
+from tracer.seen import Seen
 from tracer.state import State
 
 MS = S // 1000
 
 
-def asked(ts: int, **evidence: str | int) -> Event:
-    return replace(req(ts, U), evidence={"proxy_arp": 1, **evidence})
+def asked(ts: int, **seen: str | int) -> Event:
+    return replace(req(ts, U), seen=Seen.of({"proxy_arp": 1, **seen}))
 
 
 def observed(ts: int, reason: str) -> CauseFound:
@@ -60,8 +62,8 @@ def test_a_cause_that_is_observed_at_once_needs_no_closer_look() -> None:
 def test_a_flag_whose_look_is_late_has_what_was_seen_of_the_request() -> None:
     flag = last(State(), asked(S, dropped="request"), Tick(3 * S))
     assert flag.reason == "unknown"
-    assert flag.evidence.items() > {"proxy_arp": 1, "dropped": "request"}.items()
-    assert "in time" in str(flag.evidence["because"])
+    assert flag.evidence.seen == Seen(proxy_arp=1, dropped="request")
+    assert "in time" in str(flag.evidence.because)
 
 
 def test_no_closer_look_for_one_that_asks_no_more() -> None:
@@ -87,7 +89,7 @@ def test_a_closer_look_that_settles_nothing_is_not_kept_up() -> None:
     state = State()
     raised(state)
     feed(state, asked(2 * S, given_route="unicast"))
-    feed(state, replace(cause(2 * S + MS, "no_route"), evidence={"given_route": "unicast"}))
+    feed(state, replace(cause(2 * S + MS, "no_route"), seen=Seen(given_route="unicast")))
     assert not state.closer_look_wanted()
     assert said(feed(state, asked(2 * S + 9 * MS))) == ["unanswered no_route"]
     assert not state.closer_look_wanted()
@@ -100,7 +102,7 @@ def test_observation_wins_over_inference_and_says_so() -> None:
     feed(state, asked(S), cause(S + MS, "forwarding_off"), asked(2 * S, given_route="unreachable"))
     flag = last(state, observed(2 * S + MS, "no_route"))
     assert (flag.state, flag.reason, flag.confidence) == ("raised", "no_route", "observed")
-    assert flag.evidence["instead_of"] == "forwarding_off (inferred)"
+    assert flag.evidence.instead_of == "forwarding_off (inferred)"
 
 
 def test_inference_does_not_outweigh_what_was_observed_but_raises_doubt() -> None:
@@ -133,9 +135,9 @@ def test_other_evidence_than_before_orders_a_look() -> None:
     state = State()
     feed(state, asked(S), cause(S + MS, "no_route"))
     assert said(feed(state, asked(S + 2 * MS))) == ["unanswered no_route"]
-    news = feed(state, replace(asked(S + 300 * MS), evidence={"proxy_arp": 0}))
+    news = feed(state, replace(asked(S + 300 * MS), seen=Seen(proxy_arp=0)))
     assert said(news) == ["unanswered None", "look"]  # what was known is in doubt
-    news = feed(state, replace(asked(S + 600 * MS), evidence={"proxy_arp": 0, "given_out": 3}))
+    news = feed(state, replace(asked(S + 600 * MS), seen=Seen(proxy_arp=0, given_out=3)))
     assert said(news) == ["unanswered None"]
     assert said(feed(state, cause(S + 700 * MS, "proxy_arp_off"))) == ["raised proxy_arp_off"]
 
@@ -191,7 +193,7 @@ def test_unknown_is_said_with_its_evidence_after_a_second() -> None:
     assert feed(state, Tick(2 * S)) == []
     assert state.totals().unanswered_by_reason == {"unknown": 1}
     flag = last(state, Tick(2 * S + 250 * MS))
-    assert (flag.reason, flag.evidence) == ("unknown", {"seen": "unknown"})
+    assert (flag.reason, flag.evidence) == ("unknown", Evidence(read=READ))
     assert state.totals().unanswered_by_reason == {"unknown": 1}
 
 
@@ -219,7 +221,7 @@ def test_a_link_that_stays_down_is_flagged_after_two_seconds() -> None:
     assert feed(state, Tick(4 * S - 1)) == []
     (order,) = feed(state, Tick(4 * S))
     assert isinstance(order, Investigate)
-    assert (order.target_ip, order.sender_ip, order.evidence) == (GW, "", {"link": "down"})
+    assert (order.target_ip, order.sender_ip, order.seen) == (GW, "", Seen(link="down"))
     flag = last(state, cause(4 * S + MS, "link_down"))
     assert (flag.state, flag.since, flag.unanswered) == ("raised", 2 * S, 0)
     assert not state.closer_look_wanted()
@@ -240,7 +242,7 @@ def test_a_state_that_becomes_another_one_is_one_incident() -> None:
     feed(state, link(S, "down"), link(2 * S, "no carrier"))
     (order,) = feed(state, Tick(3 * S))
     assert isinstance(order, Investigate)
-    assert order.evidence == {"link": "no carrier"}
+    assert order.seen == Seen(link="no carrier")
 
 
 def test_each_target_is_flagged() -> None:

@@ -9,6 +9,7 @@ from test_state import GW, A, S, U, cause, feed, req, said
 
 from tracer.events import CauseFound, LinkSeen, NodeChanged, Request, Started, Tick
 from tracer.notices import FlagNotice, Investigate, Notice
+from tracer.seen import Seen
 from tracer.state import State
 from tracer.state.flags import FORGOTTEN_NS
 from tracer.state.rechecks import SETTLE_NS
@@ -110,7 +111,7 @@ def test_the_second_fault_is_told_at_once_although_the_pod_does_not_ask() -> Non
     flagged(state)
     feed(state, NodeChanged(3 * S, 1))
     look = order(feed(state, Tick(3 * S + SETTLE_NS)))
-    assert look.evidence == {}
+    assert look.seen == Seen()
     assert said(feed(state, found(look, "proxy_arp_off"))) == ["raised proxy_arp_off"]
     assert said(feed(state, req(4 * S, U)))[0] == "unanswered proxy_arp_off"
 
@@ -120,8 +121,8 @@ def test_a_reason_that_is_among_others_still_stands() -> None:
     flagged(state)
     feed(state, NodeChanged(3 * S, 1))
     look = order(feed(state, Tick(4 * S)))
-    evidence = {"also": "no_route source_rejected"}
-    assert feed(state, found(look, "forwarding_off", evidence=evidence)) == []
+    also = ("no_route", "source_rejected")
+    assert feed(state, found(look, "forwarding_off", also=also)) == []
     assert said(feed(state, req(5 * S, U)))[0] == "unanswered source_rejected"
 
 
@@ -188,7 +189,7 @@ def test_the_third_answer_in_a_row_has_the_pod_looked_into() -> None:
     state = State()
     assert said(asks(state, range(S, 3 * S, S))) == ["answered None"] * 2
     look = order(asks(state, range(3 * S, 4 * S, S)))
-    assert look.evidence == {"answered_in_a_row": 3, "answered_for_ms": 2000, "sender_mac": "aa:bb"}
+    assert look.seen == Seen(answered_in_a_row=3, answered_for_ms=2000, sender_mac="aa:bb")
     (flag,) = flags(feed(state, found(look, "reply_not_taken")))
     assert (flag.reason, flag.since, flag.unanswered) == ("reply_not_taken", S, 0)
     assert flags(asks(state, range(4 * S, 9 * S, S))) == []

@@ -27,6 +27,7 @@ from tracer.events import (
     Verdict,
 )
 from tracer.notices import FlagNotice, Investigate, Notice, RequestNotice
+from tracer.seen import Seen
 from tracer.state import State
 from tracer.state.incident import LOOK_LIMIT_NS
 
@@ -39,7 +40,7 @@ device = st.sampled_from([0, 70, 71])
 name = st.sampled_from(["cali7", "cali8"])
 target = st.sampled_from(["169.254.1.1", "10.0.0.1"])
 sender = st.sampled_from(["10.0.0.7", "10.0.0.8"])
-evidence = st.sampled_from([{}, {"proxy_arp": 0}, {"dropped": "request"}])
+seen = st.sampled_from([Seen(), Seen(proxy_arp=0), Seen(dropped="request")])
 ts = st.integers(0, 200).map(lambda tenths: tenths * SECOND // 10)
 few = st.integers(0, 5)
 
@@ -56,7 +57,7 @@ requests = st.builds(
     verdict=st.sampled_from(VERDICTS),
     latency_ns=st.none() | st.integers(0, 10 * SECOND),
     late=st.just(False),
-    evidence=evidence,
+    seen=seen,
 )
 settlings = st.builds(
     lambda request, verdict: Request(
@@ -84,7 +85,7 @@ causes = st.builds(
     reason=st.sampled_from(["no_route", "proxy_arp_off", "unknown", "reply_not_taken", ""]),
     confidence=st.sampled_from(["inferred", "observed"]),
     remedy=st.just("mend it"),
-    evidence=st.sampled_from([{}, {"also": "no_route"}]),
+    also=st.sampled_from([(), ("no_route",)]),
     sender_ip=sender | st.just(""),
     asked_ts=ts,
     configured=st.booleans(),
@@ -229,7 +230,7 @@ def test_one_incident_one_look_until_it_is_answered(steps: list[tuple[bool, int]
                 assert notice.reason == "unknown"
                 raised += notice.state == "raised"
                 cleared += notice.state == "cleared"
-            if isinstance(notice, Investigate) and "answered_in_a_row" not in notice.evidence:
+            if isinstance(notice, Investigate) and notice.seen.answered_in_a_row is None:
                 looks.append(notice.ts)
     assert all(b - a >= LOOK_LIMIT_NS for a, b in pairwise(looks))
     assert raised - cleared == len(state.flags()) <= 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from tracer.events import Elsewhere, Event, LinkSeen, Request, Stopped, Unjudged, Verdict
 from tracer.notices import FlagNotice, Notice, Remark, RequestNotice
+from tracer.seen import Seen
 from tracer.state import State
 
 CALI = "calic577831ffc7"
@@ -71,7 +72,7 @@ def test_an_uplink_is_not_judged() -> None:
         Stopped(7),
     )
     requests = [each for each in notices if isinstance(each, RequestNotice)]
-    assert [(each.verdict, each.evidence) for each in requests] == [
-        (Verdict.IGNORED, {"not_a_pod_link": "the default route leaves through it"})
+    assert [(each.verdict, each.seen) for each in requests] == [
+        (Verdict.IGNORED, Seen(not_a_pod_link="the default route leaves through it"))
     ]
     assert not any(isinstance(each, FlagNotice | Remark) for each in notices)

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a request's trail to its evidence."""
+"""From a request's trail to what was seen of it."""
 
 from __future__ import annotations
 
 import errno
 import socket
 import struct
-from dataclasses import fields
 from typing import Any
 
-from tracer.causes.seen import Seen
 from tracer.kernel import source
 from tracer.kernel.layout import Header
 from tracer.kernel.trail import Trails, freeing_functions
@@ -32,27 +30,25 @@ def trail(known: int = 0, **values: Any) -> bytes:
     return bytes(data)
 
 
-def evidence(known: int = 0, **values: Any) -> dict[str, object]:
-    found = Trails(HEADER).evidence(trail(known, **values))
-    assert set(found) <= {field.name for field in fields(Seen)}
-    return dict(found)
+def facts(known: int = 0, **values: Any) -> dict[str, Any]:
+    return dict(Trails(HEADER).seen(trail(known, **values)).facts())
 
 
 def test_a_trail_that_tells_nothing() -> None:
-    assert evidence() == {}
+    assert facts() == {}
 
 
 def test_what_arp_rcv_looks_at() -> None:
-    assert evidence(device_flags=0x80 | 0x1, pkt_type=3) == {
+    assert facts(device_flags=0x80 | 0x1, pkt_type=3) == {
         "noarp": True,
         "destination": "otherhost",
     }
-    assert evidence(device_flags=0x1, pkt_type=1) == {}
-    assert evidence(pkt_type=5) == {"destination": "loopback"}
+    assert facts(device_flags=0x1, pkt_type=1) == {}
+    assert facts(pkt_type=5) == {"destination": "loopback"}
 
 
 def test_a_header_that_is_not_taken() -> None:
-    seen = evidence(
+    seen = facts(
         KNOWN["KNOWN_HEADER"],
         hardware=socket.htons(7),
         protocol=socket.htons(0x86DD),
@@ -64,15 +60,15 @@ def test_a_header_that_is_not_taken() -> None:
 
 def test_where_it_was_freed_and_what_was_asked() -> None:
     numbers = {name: number for number, name in freeing_functions(HEADER).items()}
-    assert evidence(freed_in=numbers["arp_xmit"]) == {"dropped_in": "arp_xmit"}
-    assert evidence(taken_in=numbers["__netif_receive_skb_core"]) == {
+    assert facts(freed_in=numbers["arp_xmit"]) == {"dropped_in": "arp_xmit"}
+    assert facts(taken_in=numbers["__netif_receive_skb_core"]) == {
         "taken_in": "__netif_receive_skb_core"
     }
-    assert evidence(asked=2) == {"asked": "pneigh_lookup"}
+    assert facts(asked=2) == {"asked": "pneigh_lookup"}
 
 
 def test_lookups_that_failed() -> None:
-    seen = evidence(
+    seen = facts(
         KNOWN["KNOWN_TARGET"] | KNOWN["KNOWN_SOURCE"],
         target_error=-errno.EAGAIN,
         target_table=254,
@@ -86,7 +82,7 @@ def test_lookups_that_failed() -> None:
 
 
 def test_lookups_that_went_well_and_the_route_given() -> None:
-    seen = evidence(
+    seen = facts(
         KNOWN["KNOWN_TARGET"] | KNOWN["KNOWN_SOURCE"] | KNOWN["KNOWN_ROUTE"],
         target_table=255,
         target_out=2,
@@ -108,17 +104,17 @@ def test_lookups_that_went_well_and_the_route_given() -> None:
 
 
 def test_a_route_that_refuses_and_none_at_all() -> None:
-    seen = evidence(KNOWN["KNOWN_ROUTE"], route_type=7, route_error=113, route_out=1)
+    seen = facts(KNOWN["KNOWN_ROUTE"], route_type=7, route_error=113, route_out=1)
     assert (seen["given_route"], seen["given_error"]) == ("unreachable", "EHOSTUNREACH")
-    assert evidence(KNOWN["KNOWN_ROUTE"]) == {"given_route": "none"}
+    assert facts(KNOWN["KNOWN_ROUTE"]) == {"given_route": "none"}
 
 
 def test_sysctls_are_told_when_they_were_read_even_if_0() -> None:
-    seen = evidence(KNOWN["KNOWN_CONF"], proxy_arp=1, medium_id=-1)
+    seen = facts(KNOWN["KNOWN_CONF"], proxy_arp=1, medium_id=-1)
     assert len(seen) == 12
     assert (seen["proxy_arp"], seen["proxy_arp_all"], seen["medium_id"]) == (1, 0, -1)
 
 
 def test_what_was_dropped_in_the_queue_of_another_device() -> None:
-    found = evidence(redirected=1, dropped_on=b"bwcali0")
+    found = facts(redirected=1, dropped_on=b"bwcali0")
     assert found == {"redirected": True, "dropped_on": "bwcali0"}

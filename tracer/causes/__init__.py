@@ -28,9 +28,9 @@ from tracer.causes import (
     unknown,
 )
 from tracer.causes.cause import INFERRED, OBSERVED, Cause, Finding
-from tracer.causes.seen import Seen
-from tracer.events import Evidence
+from tracer.evidence import Evidence
 from tracer.node.look import Look
+from tracer.seen import Seen
 
 # The first that is established is the reason. The order is that of the kernel's own
 # decision, so that of several faults the one is named that the request met first, and
@@ -78,27 +78,26 @@ CAUSES: tuple[Cause, ...] = (
 )
 
 
-def establish(look: Look, evidence: Evidence) -> Finding:
+def establish(look: Look, seen: Seen) -> Finding:
     """The first cause that is established, with everything that was seen and read.
 
-    ``evidence`` is what the hooks saw of the request. What was observed wins over what
-    the configuration lets expect. Of the configuration only those causes are asked that
-    fit what was seen: what the kernel dropped it did not refuse, and a request that was
-    seen did arrive. The reason is empty if a pod that was answered need not be told of.
+    ``seen`` is of the request. What was observed wins over what the configuration lets
+    expect. Of the configuration only those causes are asked that fit what was seen: what the
+    kernel dropped it did not refuse, and a request that was seen did arrive. The reason is
+    empty if a pod that was answered need not be told of.
     """
-    seen = Seen.of(evidence)
     if seen.answered_in_a_row is not None:
         because = reply_not_taken.CAUSE.observed(seen, look)
         if because is None:
-            return Finding("", INFERRED, "", evidence)
+            return Finding("", INFERRED, "", Evidence(seen))
         # Of the requests nothing else was seen; the rest was read in the pod.
-        return _finding(reply_not_taken.CAUSE, INFERRED, because, look, seen, evidence)
+        return _finding(reply_not_taken.CAUSE, INFERRED, because, look, seen)
     for cause in CAUSES:
         because = cause.observed(seen, look)
         if because is not None:
             # A link state is not any request's own path.
             confidence = OBSERVED if seen.link is None else INFERRED
-            return _finding(cause, confidence, because, look, seen, evidence)
+            return _finding(cause, confidence, because, look, seen)
     for cause in CAUSES:
         if cause is not unknown.CAUSE:
             if seen.link is not None or cause.unseen:
@@ -107,28 +106,24 @@ def establish(look: Look, evidence: Evidence) -> Finding:
                 continue
         because = cause.holds(look)
         if because is not None:
-            return _finding(cause, INFERRED, because, look, seen, evidence)
+            return _finding(cause, INFERRED, because, look, seen)
     raise AssertionError("the last cause always holds")
 
 
-def _finding(
-    cause: Cause, confidence: str, because: str, look: Look, seen: Seen, evidence: Evidence
-) -> Finding:
+def _finding(cause: Cause, confidence: str, because: str, look: Look, seen: Seen) -> Finding:
     others = look
     if cause is source_rejected.CAUSE and look.route_from_node is not None:
         # What comes after the sender is known before its fault is fixed.
         others = replace(look, route=look.route_from_node)
-    also = " ".join(
+    also = tuple(
         other.name
         for other in CAUSES
         if other not in (cause, unknown.CAUSE) and other.holds(others) is not None
     )
-    found = {**look.evidence(), **evidence, "because": because}
-    if also:
-        found["also"] = also
+    evidence = Evidence(seen, look.evidence(), because, also)
     mend = cause.remedy(look, seen)
     configured = cause.holds(look) is not None
-    return Finding(cause.name, confidence, mend.text, found, mend.kind, configured)
+    return Finding(cause.name, confidence, mend.text, evidence, mend.kind, configured)
 
 
 __all__ = ["CAUSES", "INFERRED", "OBSERVED", "Cause", "Finding", "Seen", "establish"]

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tracer.causes.seen import Seen
-from tracer.events import Evidence
+from tracer.evidence import Evidence
 from tracer.node.look import Look
 from tracer.node.peer import Peer
+from tracer.seen import Seen
 
 if TYPE_CHECKING:
     from tracer.causes.remedy import Remedy  # it needs this file
@@ -35,8 +35,8 @@ class Sample:
 class Cause:
     """One reason why a request gets no answer, and all that is known of it.
 
-    ``observed`` gives one sentence, what in the request's own evidence establishes the
-    cause (the look only adds names, and settles what the evidence leaves open), or None.
+    ``observed`` gives one sentence, what was seen of the request itself that establishes the
+    cause (the look only adds names, and settles what that leaves open), or None.
     ``holds`` gives one, what in the node's configuration does, or None. Neither guesses.
     ``remedy`` is a command to paste, or advice; only asked when the cause was
     established. ``lasting`` tells what usually did it, and so where the mend must go to
@@ -65,9 +65,8 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``evidence`` is all that was seen and read, and under ``because`` what decided.
-    ``remedy_kind``: ``command`` or ``advice`` (tracer/causes/remedy.py). ``configured``: the
-    node's configuration alone shows it.
+    """``reason`` is empty if there is none to be told. ``remedy_kind``: ``command`` or
+    ``advice`` (tracer/causes/remedy.py). ``configured``: the node's configuration alone shows it.
     """
 
     reason: str

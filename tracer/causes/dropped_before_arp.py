@@ -6,8 +6,8 @@ from __future__ import annotations
 from tracer.causes import hooks
 from tracer.causes.cause import Cause, Sample
 from tracer.causes.remedy import Remedy, advise, link, propose
-from tracer.causes.seen import Seen
 from tracer.node.look import Look
+from tracer.seen import Seen
 
 _RECEIVE = "__netif_receive_skb_core"
 _XDP = "do_xdp_generic"

@@ -6,8 +6,8 @@ from __future__ import annotations
 from tracer.causes import hooks
 from tracer.causes.cause import Cause, Sample
 from tracer.causes.remedy import Remedy
-from tracer.causes.seen import Seen
 from tracer.node.look import Look
+from tracer.seen import Seen
 
 _WHERE = {
     "arp_xmit": "in netfilter's ARP output hook, below arp_xmit",

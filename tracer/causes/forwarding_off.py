@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from tracer.causes.cause import Cause, Sample
 from tracer.causes.remedy import Change, NodeForwarding, Remedy, propose, setting
-from tracer.causes.seen import Seen
 from tracer.node.look import Look
+from tracer.seen import Seen
 
 _OTHERWISE_FAILED = frozenset({"EACCES", "EINVAL", "ENETUNREACH"})
 

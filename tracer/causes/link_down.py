@@ -7,9 +7,9 @@ import shlex
 
 from tracer.causes.cause import Cause, Sample, in_pod
 from tracer.causes.remedy import Remedy, advise, link, propose, see
-from tracer.causes.seen import Seen
 from tracer.node.look import Look
 from tracer.node.peer import Peer
+from tracer.seen import Seen
 
 # Who frees what waited for a device that went down: net/core/neighbour.c (the proxy queue),
 # net/core/dev.c (the backlog).

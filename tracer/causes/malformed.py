@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from tracer.causes.cause import Cause
 from tracer.causes.remedy import Remedy, advise
-from tracer.causes.seen import Seen
 from tracer.node.look import Look
+from tracer.seen import Seen
 
 
 def _observed(seen: Seen, look: Look) -> str | None:

@@ -8,8 +8,8 @@ import errno
 from tracer.causes.cause import Cause, Sample, command
 from tracer.causes.martian import martian_sender
 from tracer.causes.remedy import Remedy, advise, propose, removal
-from tracer.causes.seen import Seen
 from tracer.node.look import Look, Refusal, Unserved
+from tracer.seen import Seen
 
 # What a failed lookup of the target gives (net/ipv4/fib_semantics.c, fib_props;
 # net/ipv4/fib_rules.c, fib4_rule_action). With forwarding off ip_route_input_slow

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from tracer.causes.cause import Cause, Sample
 from tracer.causes.remedy import Remedy, advise, link, propose
-from tracer.causes.seen import Seen
 from tracer.node.look import Look
+from tracer.seen import Seen
 
 _CALICO_MAC = "ee:ee:ee:ee:ee:ee"
 

@@ -8,8 +8,8 @@ import shlex
 from tracer.causes.cause import Cause, Sample
 from tracer.causes.martian import martian_target
 from tracer.causes.remedy import Remedy, advise, propose, removal, see_on_node
-from tracer.causes.seen import Seen
 from tracer.node.look import Look, RouteAnswer
+from tracer.seen import Seen
 
 # What ip_route_input_slow makes of a lookup that failed, or of the node's own address.
 _OTHER_CAUSES = frozenset({"none", "unicast", "local", "unreachable"})

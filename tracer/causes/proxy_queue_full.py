@@ -7,9 +7,9 @@ import shlex
 
 from tracer.causes.cause import Cause
 from tracer.causes.remedy import Change, OwnLink, Remedy, propose
-from tracer.causes.seen import Seen
 from tracer.node import sysctl
 from tracer.node.look import Look
+from tracer.seen import Seen
 
 
 def _observed(seen: Seen, look: Look) -> str | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from tracer.causes.cause import Cause, Sample, device
 from tracer.causes.remedy import Remedy, advise, see_on_node
-from tracer.causes.seen import Seen
 from tracer.node.look import Look
+from tracer.seen import Seen
 
 # Queues that limit a rate. Somebody wants that: none is to be removed.
 LIMITERS = frozenset({"tbf", "htb", "hfsc", "cake"})

@@ -6,8 +6,8 @@ from __future__ import annotations
 from tracer.causes import hooks
 from tracer.causes.cause import Cause, Sample, device
 from tracer.causes.remedy import Remedy, advise, no_queue, propose, see_on_node
-from tracer.causes.seen import Seen
 from tracer.node.look import Look
+from tracer.seen import Seen
 
 _QUEUE = frozenset({"QDISC_DROP", "QDISC_OVERLIMIT", "QDISC_CONGESTED", "QDISC_EDT_HORIZON"})
 

@@ -7,9 +7,9 @@ import shlex
 
 from tracer.causes.cause import Cause, Sample, in_pod
 from tracer.causes.remedy import Remedy, advise, see
-from tracer.causes.seen import Seen
 from tracer.node.look import Look
 from tracer.node.peer import Peer
+from tracer.seen import Seen
 
 IN_A_ROW = 3
 _PACE_MS = 500

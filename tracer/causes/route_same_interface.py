@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from tracer.causes.cause import Cause
 from tracer.causes.remedy import Remedy, advise, propose, removal, see_on_node
-from tracer.causes.seen import Seen
 from tracer.causes.target_route import target_route
 from tracer.node.look import Look
+from tracer.seen import Seen
 
 
 def _observed(seen: Seen, look: Look) -> str | None:

@@ -8,8 +8,8 @@ import errno
 from tracer.causes.cause import Cause, Sample
 from tracer.causes.martian import martian_sender
 from tracer.causes.remedy import Remedy, advise, propose, removal, senders_route
-from tracer.causes.seen import Seen
 from tracer.node.look import Look, Refusal, RouteAnswer
+from tracer.seen import Seen
 
 _MAIN = 254
 # What RTM_GETROUTE says of it: the kernel's own EXDEV (rp_filter) or EINVAL (the node's own

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from tracer.causes.cause import Cause
 from tracer.causes.remedy import Remedy, advise
-from tracer.causes.seen import Seen
 from tracer.node.look import Look
+from tracer.seen import Seen
 from tracer.state.incident import UNKNOWN_REMEDY
 
 

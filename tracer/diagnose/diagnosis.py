@@ -12,7 +12,6 @@ from tracer.causes.remedy import Remedy, advise
 from tracer.diagnose import drift, macs, rights
 from tracer.diagnose.conditions import State, states
 from tracer.diagnose.drift import Drift
-from tracer.events import Evidence
 from tracer.node.look import Look
 from tracer.node.survey import Survey, Surveyed
 
@@ -24,13 +23,12 @@ _BY_NAME = {cause.name: cause for cause in CAUSES}
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """``sender_ip`` "": whoever asks."""
+    """``look``: that by which it was found; with ``sender_ip`` "": whoever asks."""
 
     cause: Cause
     because: str
     remedy: Remedy
-    sender_ip: str
-    evidence: Evidence
+    look: Look
 
     @property
     def reason(self) -> str:
@@ -118,7 +116,7 @@ def _of(look: Look) -> Iterator[Problem]:
         because = cause.holds(look)
         if because is not None:
             remedy = cause.remedy(look, Seen())
-            yield Problem(cause, because, remedy, look.sender_ip, look.evidence())
+            yield Problem(cause, because, remedy, look)
 
 
 def _no_way_back(surveyed: Surveyed) -> Iterator[Problem]:
@@ -140,8 +138,7 @@ def _no_way_back(surveyed: Surveyed) -> Iterator[Problem]:
             "Give the pod its route, once it is known which address it has: ip route replace "
             f"POD_ADDRESS/32 dev {device(look)} scope link."
         ),
-        sender_ip="",
-        evidence=look.evidence(),
+        look=look,
     )
 
 

@@ -59,8 +59,8 @@ def _interface(found: Found) -> dict[str, Any]:
                 "remedy": problem.remedy.text,
                 "remedy_kind": problem.remedy.kind,
                 "lasting": problem.cause.lasting,
-                "sender_ip": problem.sender_ip or None,
-                "evidence": dict(problem.evidence),
+                "sender_ip": problem.look.sender_ip or None,
+                "evidence": problem.look.evidence(),
             }
             for problem in found.problems
         ],

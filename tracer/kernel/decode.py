@@ -9,12 +9,13 @@ import sys
 import time
 from typing import Any
 
-from tracer.events import Evidence, InterfaceCount, Neighbour, Request, Verdict
+from tracer.events import InterfaceCount, Neighbour, Request, Verdict
 from tracer.kernel import source
 from tracer.kernel.functions import Functions
 from tracer.kernel.layout import Header
 from tracer.kernel.trail import Trails
 from tracer.nud import nud_name
+from tracer.seen import NOTHING_SEEN, Seen
 
 _VERDICTS = {
     "VERDICT_ANSWERED": Verdict.ANSWERED,
@@ -24,8 +25,6 @@ _VERDICTS = {
 }
 
 _ANSWERED_BY = {"BY_KERNEL": "kernel", "BY_USERSPACE": "userspace", "BY_BPF": "bpf"}
-
-_NOTHING: Evidence = {}
 
 
 def wall_offset() -> int:
@@ -92,8 +91,11 @@ class Decoder:
         raw = self._request.unpack(sample)
         verdict = self.verdicts[raw.verdict]
         twice = any(raw.other_mac)
-        # An unanswered one has its trail behind it.
-        evidence = self._evidence(raw, sample) if len(sample) > self._request.size else _NOTHING
+        seen = NOTHING_SEEN
+        if twice:
+            seen = Seen(other_mac=raw.other_mac.hex(":"))
+        elif len(sample) > self._request.size:  # an unanswered one has its trail behind it
+            seen = self._seen(raw, sample)
         return Request(
             ts=raw.ts + self.offset,
             netns=raw.netns,
@@ -106,7 +108,7 @@ class Decoder:
             verdict=verdict,
             latency_ns=raw.latency_ns or None,
             late=bool(raw.late) and raw.late not in (self._corrects, self._again),
-            evidence={"other_mac": raw.other_mac.hex(":")} if twice else evidence,
+            seen=seen,
             answered_by=(
                 self._answered_by[raw.answered_by] if verdict is Verdict.ANSWERED else None
             ),
@@ -115,20 +117,18 @@ class Decoder:
             again=raw.late == self._again,
         )
 
-    def _evidence(self, raw: Any, sample: bytes) -> Evidence:
-        evidence: dict[str, str | int | bool | None] = {}
-        if raw.dropped:
-            evidence["dropped"] = self._dropped[raw.dropped]
-            if reason := self._drop_reasons.get(raw.drop_reason):
-                evidence["drop_reason"] = reason
-            if name := self._functions.name(raw.drop_location):
-                evidence["drop_function"] = name
-            elif raw.drop_location:
-                evidence["drop_site"] = self._functions.site(raw.drop_location)
-        if raw.late == self._given_up:
-            evidence["given_up"] = True
-        evidence.update(self._trails.evidence(sample[self._request.size :]))
-        return evidence
+    def _seen(self, raw: Any, sample: bytes) -> Seen:
+        dropped = bool(raw.dropped)
+        function = self._functions.name(raw.drop_location) if dropped else None
+        unnamed = dropped and not function and raw.drop_location
+        return self._trails.seen(
+            sample[self._request.size :],
+            dropped=self._dropped[raw.dropped] if dropped else None,
+            drop_reason=self._drop_reasons.get(raw.drop_reason) if dropped else None,
+            drop_function=function,
+            drop_site=self._functions.site(raw.drop_location) if unnamed else None,
+            given_up=raw.late == self._given_up or None,
+        )
 
     def _decode_neighbour(self, sample: bytes) -> Neighbour:
         raw = self._neighbour.unpack(sample)

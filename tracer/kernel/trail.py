@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a request's trail (struct trail of bpf/event.h) to its evidence.
-
-The names are those of :class:`tracer.causes.seen.Seen`.
-"""
+"""From a request's trail (struct trail of bpf/event.h) to what was seen of it."""
 
 from __future__ import annotations
 
@@ -12,26 +9,20 @@ from typing import Any
 
 from tracer.kernel.layout import Header
 from tracer.route_types import route_type
-
-Evidence = dict[str, str | int | bool | None]
+from tracer.seen import Seen
 
 _IFF_NOARP = 0x80  # include/uapi/linux/if.h
 _DESTINATIONS = {3: "otherhost", 5: "loopback"}  # PACKET_* of include/uapi/linux/if_packet.h
 
-_CONF = (
-    "forwarding",
-    "proxy_arp",
-    "proxy_arp_all",
-    "proxy_arp_pvlan",
-    "medium_id",
-    "rp_filter",
-    "rp_filter_all",
-    "arp_ignore",
-    "arp_ignore_all",
-    "arp_filter",
-    "arp_filter_all",
-    "proxy_queue",
-)
+
+class _NotTold:
+    """A part of a trail that was not filled in: each member of it is None."""
+
+    def __getattr__(self, name: str) -> None:
+        return None
+
+
+_NOT_TOLD = _NotTold()
 
 
 def freeing_functions(header: Header) -> dict[int, str]:
@@ -56,62 +47,73 @@ class Trails:
             if number
         }
 
-    def evidence(self, sample: memoryview | bytes) -> Evidence:
-        """What the trail tells; what it does not is left out."""
+    def seen(
+        self,
+        sample: memoryview | bytes,
+        *,
+        dropped: str | None = None,
+        drop_reason: str | None = None,
+        drop_function: str | None = None,
+        drop_site: int | None = None,
+        given_up: bool | None = None,
+    ) -> Seen:
+        """What the trail tells, and what is known besides: the event's own members."""
         raw = self.layout.unpack(sample)
         known = self._known
-        seen: Evidence = {}
-        if raw.device_flags & _IFF_NOARP:
-            seen["noarp"] = True
-        if raw.pkt_type in _DESTINATIONS:
-            seen["destination"] = _DESTINATIONS[raw.pkt_type]
-        if raw.known & known["KNOWN_HEADER"]:
-            seen["header"] = (
-                f"hardware type {socket.ntohs(raw.hardware)}, "
-                f"protocol {socket.ntohs(raw.protocol):#06x}, "
-                f"address lengths {raw.hardware_len} and {raw.protocol_len}"
-            )
-        if raw.freed_in:
-            seen["dropped_in"] = self._freed_in[raw.freed_in]
-        if raw.redirected:
-            seen["redirected"] = True
-        if raw.dropped_on:
-            seen["dropped_on"] = raw.dropped_on
-        if raw.taken_in:
-            seen["taken_in"] = self._freed_in[raw.taken_in]
-        if raw.asked:
-            seen["asked"] = self._asked[raw.asked]
-        self._add_lookups(seen, raw)
-        if raw.known & known["KNOWN_CONF"]:
-            for name in _CONF:
-                seen[name] = getattr(raw, name)
-        return seen
-
-    def _add_lookups(self, seen: Evidence, raw: Any) -> None:
-        known = self._known
-        if raw.known & known["KNOWN_TARGET"]:
-            seen["target_lookup"] = _result(raw.target_error)
-            seen["target_table"] = raw.target_table
-            if raw.target_out:
-                seen["target_out"] = raw.target_out
-        if raw.known & known["KNOWN_SOURCE"]:
-            seen["source_lookup"] = _result(raw.source_error)
-            if raw.source_out:
-                seen["source_out"] = raw.source_out
-        if raw.known & known["KNOWN_ROUTE"]:
-            _add_route(seen, raw)
-
-
-def _add_route(seen: Evidence, raw: Any) -> None:
-    if not raw.route_type:
-        seen["given_route"] = "none"
-        return
-    seen["given_route"] = route_type(raw.route_type)
-    if raw.route_error:
-        seen["given_error"] = _result(-abs(raw.route_error))
-    seen["given_out"] = raw.route_out
-    seen["medium_id_out"] = raw.medium_id_out
+        target = raw if raw.known & known["KNOWN_TARGET"] else _NOT_TOLD
+        source = raw if raw.known & known["KNOWN_SOURCE"] else _NOT_TOLD
+        given = raw if raw.known & known["KNOWN_ROUTE"] and raw.route_type else _NOT_TOLD
+        conf = raw if raw.known & known["KNOWN_CONF"] else _NOT_TOLD
+        return Seen(
+            dropped=dropped,
+            drop_reason=drop_reason,
+            drop_function=drop_function,
+            drop_site=drop_site,
+            given_up=given_up,
+            noarp=bool(raw.device_flags & _IFF_NOARP) or None,
+            destination=_DESTINATIONS.get(raw.pkt_type),
+            header=_header(raw) if raw.known & known["KNOWN_HEADER"] else None,
+            dropped_in=self._freed_in.get(raw.freed_in),
+            redirected=bool(raw.redirected) or None,
+            dropped_on=raw.dropped_on or None,
+            taken_in=self._freed_in.get(raw.taken_in),
+            asked=self._asked.get(raw.asked),
+            target_lookup=_result(target.target_error),
+            target_table=target.target_table,
+            target_out=target.target_out or None,
+            source_lookup=_result(source.source_error),
+            source_out=source.source_out or None,
+            given_route=_given(raw) if raw.known & known["KNOWN_ROUTE"] else None,
+            given_error=_result(-abs(given.route_error)) if given.route_error else None,
+            given_out=given.route_out,
+            medium_id_out=given.medium_id_out,
+            forwarding=conf.forwarding,
+            proxy_arp=conf.proxy_arp,
+            proxy_arp_all=conf.proxy_arp_all,
+            proxy_arp_pvlan=conf.proxy_arp_pvlan,
+            medium_id=conf.medium_id,
+            rp_filter=conf.rp_filter,
+            rp_filter_all=conf.rp_filter_all,
+            arp_ignore=conf.arp_ignore,
+            arp_ignore_all=conf.arp_ignore_all,
+            arp_filter=conf.arp_filter,
+            arp_filter_all=conf.arp_filter_all,
+            proxy_queue=conf.proxy_queue,
+        )
 
 
-def _result(error: int) -> str:
+def _header(raw: Any) -> str:
+    return (
+        f"hardware type {socket.ntohs(raw.hardware)}, protocol {socket.ntohs(raw.protocol):#06x}, "
+        f"address lengths {raw.hardware_len} and {raw.protocol_len}"
+    )
+
+
+def _given(raw: Any) -> str:
+    return route_type(raw.route_type) if raw.route_type else "none"
+
+
+def _result(error: int | None) -> str | None:
+    if error is None:
+        return None
     return "ok" if error == 0 else errno.errorcode.get(-error, str(-error))

@@ -3,22 +3,26 @@
 
 from __future__ import annotations
 
-from tracer.events import Evidence
-
-
-def because(evidence: Evidence) -> str:
-    """The sentence that decided, or ""."""
-    return str(evidence.get("because", ""))
+from tracer.evidence import Evidence
 
 
 def words(evidence: Evidence) -> str:
-    """The rest, without the numbers that are 0: most sysctls are, and the one at fault is
-    named."""
-    return " ".join(
-        f"{key}={_value(value)}"
-        for key, value in evidence.items()
-        if key != "because" and (value != 0 or isinstance(value, bool))
-    )
+    """All but the sentence that decided, and the numbers that are 0: most sysctls are, and the
+    one at fault is named. What was read is told apart where another value was seen.
+    """
+    seen, read = evidence.seen.facts(), evidence.read
+    told = []
+    for name, value in {**read, **seen}.items():
+        other = read.get(name, value)
+        if other is not None and other != value:
+            told.append(f"{name}={_value(value)} (read: {_value(other)})")
+        elif value != 0 or isinstance(value, bool):
+            told.append(f"{name}={_value(value)}")
+    if evidence.also:
+        told.append(f"also={_value(' '.join(evidence.also))}")
+    if evidence.instead_of is not None:
+        told.append(f"instead_of={_value(evidence.instead_of)}")
+    return " ".join(told)
 
 
 def _value(value: str | int | bool | None) -> str:

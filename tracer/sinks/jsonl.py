@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
+from tracer.evidence import Evidence
 from tracer.notices import (
     FlagNotice,
     Line,
@@ -75,7 +76,7 @@ class JsonSink:
             "reason": notice.reason,
             "confidence": notice.confidence,
             "latency_ns": notice.latency_ns,
-            "evidence": _plain(notice.evidence),
+            "evidence": {"seen": notice.seen.facts(), "read": {}},
             "pod": self._pod(notice.interface),
             "settled": notice.settled,
             "answered_by": notice.answered_by,
@@ -103,7 +104,7 @@ class JsonSink:
             "ifindex": notice.ifindex,
             "netns": notice.netns,
             "confidence": notice.confidence,
-            "evidence": _plain(notice.evidence),
+            "evidence": _evidence(notice.evidence),
         }
 
     def _neighbour(self, notice: NeighbourNotice) -> dict[str, Any]:
@@ -143,9 +144,17 @@ class JsonSink:
         }
 
 
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A dict, the one mapping that json encodes."""
-    return values if type(values) is dict else dict(values)
+def _evidence(evidence: Evidence) -> dict[str, Any]:
+    said = {
+        "because": evidence.because,
+        "also": " ".join(evidence.also) or None,
+        "instead_of": evidence.instead_of,
+    }
+    return {
+        **{name: text for name, text in said.items() if text is not None},
+        "seen": evidence.seen.facts(),
+        "read": dict(evidence.read),
+    }
 
 
 def _clean(value: Any) -> Any:

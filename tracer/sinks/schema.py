@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from tracer.causes import CAUSES, INFERRED, OBSERVED
 from tracer.events import Verdict
+from tracer.seen import Seen
 
 Schema = dict[str, Any]
 
@@ -25,9 +26,28 @@ _TIME: Schema = {
 }
 _CONFIDENCE: Schema = {"enum": [OBSERVED, INFERRED]}
 _REASON: Schema = {"enum": [cause.name for cause in CAUSES]}
-_EVIDENCE: Schema = {
+_TYPES: dict[Any, str] = {str: "string", int: "integer", bool: "boolean"}
+_SEEN: Schema = {
+    "type": "object",
+    "properties": {
+        name: {"type": _TYPES[kind]}
+        for name, hint in get_type_hints(Seen).items()
+        for kind in get_args(hint)[:1]  # what is None is left out
+    },
+}
+_READ: Schema = {
     "type": "object",
     "additionalProperties": {"type": ["string", "integer", "boolean", "null"]},
+}
+_SEEN_AND_READ: dict[str, Schema] = {"seen": _SEEN, "read": _READ}
+_EVIDENCE: Schema = {
+    "type": "object",
+    "properties": _SEEN_AND_READ,
+    "required": list(_SEEN_AND_READ),
+}
+_EVIDENCE_OF_FLAG: Schema = {
+    **_EVIDENCE,
+    "properties": {"because": _STRING, "also": _STRING, "instead_of": _STRING, **_SEEN_AND_READ},
 }
 _POD: Schema = {
     "type": ["object", "null"],
@@ -77,7 +97,7 @@ _FIELDS: dict[str, dict[str, Schema]] = {
         "remedy_kind": {"enum": ["command", "advice"]},
         "pod": _POD,
         "confidence": _CONFIDENCE,
-        "evidence": _EVIDENCE,
+        "evidence": _EVIDENCE_OF_FLAG,
     },
     "neighbour": {
         **_INTERFACE,

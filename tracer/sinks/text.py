@@ -19,7 +19,7 @@ from tracer.notices import (
     StartNotice,
     StopNotice,
 )
-from tracer.sinks.evidence import because, words
+from tracer.sinks.evidence import words
 from tracer.sinks.instant import clock_time, duration, latency
 from tracer.sinks.printable import printable
 from tracer.sinks.sink import Means, Pods, no_meaning, no_pod
@@ -91,12 +91,12 @@ class TextSink:
             f"{self._time(notice.ts)} {printable(notice.interface):15}"
             f" {printable(notice.target_ip)} tell {printable(notice.sender_ip):15}"
             f" {self._style(word, **_STYLES[notice.verdict])}"
-            f"{self._other(notice.evidence) if twice else ''}\n"
+            f"{self._other(notice.seen.other_mac) if twice else ''}\n"
         )
 
-    def _other(self, evidence: Mapping[str, Any]) -> str:
-        mac = printable(str(evidence.get("other_mac", "another address")))
-        return self._style(f"\n{_INDENT}by another one too, with {mac}", fg="yellow")
+    def _other(self, mac: str | None) -> str:
+        text = f"by another one too, with {printable(mac or 'another address')}"
+        return self._style(f"\n{_INDENT}{text}", fg="yellow")
 
     def _flag(self, notice: FlagNotice) -> str:
         return self._raised(notice) if notice.state == "raised" else self._cleared(notice)
@@ -118,7 +118,7 @@ class TextSink:
             self._style(head, fg="red", bold=True),
             *_wrapped(", ".join(facts)),
             *_wrapped(self._means(notice.reason)),
-            *_labelled("because", because(notice.evidence)),
+            *_labelled("because", notice.evidence.because),
             *_labelled("evidence:", words(notice.evidence)),
             *self._mend(notice.remedy),
         ]
@@ -197,7 +197,7 @@ def _is_sentence(remedy: str) -> bool:
     return remedy.endswith((".", "!", "?"))
 
 
-def _labelled(label: str, what: str) -> list[str]:
+def _labelled(label: str, what: str | None) -> list[str]:
     return _wrapped(f"{label} {what}") if what else []
 
 

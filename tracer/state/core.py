@@ -26,6 +26,7 @@ from tracer.events import (
     Verdict,
 )
 from tracer.notices import LostNotice, NeighbourNotice, Notice, StartNotice, StopNotice
+from tracer.seen import Seen
 from tracer.state.flags import Flags
 from tracer.state.interface import Interface
 from tracer.state.interfaces import LINK_LAG_NS, Interfaces, Key
@@ -360,5 +361,5 @@ def _ignored(event: Request, why: str) -> Request:
         verdict=Verdict.IGNORED,
         latency_ns=None,
         answered_by=None,
-        evidence={"not_a_pod_link": why},
+        seen=Seen(not_a_pod_link=why),
     )

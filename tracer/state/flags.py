@@ -6,8 +6,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 
-from tracer.events import CauseFound, Evidence, InterfaceCount, Request
+from tracer.events import CauseFound, InterfaceCount, Request
 from tracer.notices import Notice
+from tracer.seen import NOTHING_SEEN, Seen
 from tracer.state.incident import LOOK_LIMIT_NS, SECOND, UNKNOWN, UNKNOWN_REMEDY, Incident
 from tracer.state.interface import MOST_INCIDENTS, Interface
 from tracer.state.rechecks import Rechecks
@@ -25,12 +26,10 @@ FORGOTTEN_NS = 60 * SECOND
 """A sender that has asked no more for so long, while another is answered, has gone."""
 NOT_TAKEN = "reply_not_taken"
 
-LATE_EVIDENCE: Evidence = {"because": "the look-up of the cause did not come back in time"}
-VANISHED_EVIDENCE: Evidence = {
-    "because": "the interface went away before the cause was looked up",
-}
-SNAPSHOT_EVIDENCE: Evidence = {"seen_in": "the kernel's counters: the events were lost"}
-STOPPED_EVIDENCE: Evidence = {"because": "tracing stopped before the cause was looked up"}
+LATE = "the look-up of the cause did not come back in time"
+VANISHED = "the interface went away before the cause was looked up"
+STOPPED = "tracing stopped before the cause was looked up"
+SNAPSHOT = Seen(seen_in="the kernel's counters: the events were lost")
 
 
 class Flags:
@@ -70,6 +69,7 @@ class Flags:
         """``counted``: the event added one; False if a snapshot had counted it before."""
         interface.streaks.pop((event.target_ip, event.sender_ip), None)
         incident = self._of(interface, event.target_ip, event.sender_ip)
+        facts = event.seen.facts()
         opened = incident is None
         if incident is None:
             incident = self._open(interface, event.target_ip, event.sender_ip, event.ts)
@@ -81,11 +81,11 @@ class Flags:
             self._asking.pop(incident, None)
             incident.of_answers = False
             incident.doubt(event.ts)
-        elif incident.reason is not None and incident.contradicts(event.evidence):
+        elif incident.reason is not None and incident.contradicts(facts):
             incident.doubt(event.ts)
         incident.ended = False
         incident.last_unanswered_ts = max(incident.last_unanswered_ts, event.ts)
-        incident.last_evidence = event.evidence
+        incident.last_seen = event.seen
         incident.unanswered += 1 if counted or opened else 0
         self._run.attribute(incident, int(counted))
 
@@ -93,9 +93,9 @@ class Flags:
             out.append(request_notice(event, incident.reason, incident.confidence))
         else:
             out.append(request_notice(event, None, None))
-        news = incident.is_news(event.evidence, event.ts)
+        news = incident.is_news(facts, event.ts)
         if opened or news or incident.look_again(event.ts):
-            self._order(interface, incident, event.ts, out, event.evidence)
+            self._order(interface, incident, event.ts, out, event.seen)
         elif not incident.settled and incident.wait_until is None:
             self._await(interface, incident, event.ts + LOOK_LIMIT_NS)
         self._doubt(incident, event.ts)
@@ -116,12 +116,12 @@ class Flags:
                 # Or it was read late: the kernel's counters told of a newer unanswered one.
                 self._end(interface, incident, event.ts, out)
         if asks_on is not None and asks_on.look_due(event.ts):
-            evidence: Evidence = {
-                "answered_in_a_row": asks_on.count,
-                "answered_for_ms": (asks_on.newest_ts - asks_on.since) // 1_000_000,
-                "sender_mac": event.sender_mac,
-            }
-            out.append(look_order(interface, event.sender_ip, event.target_ip, event.ts, evidence))
+            seen = Seen(
+                answered_in_a_row=asks_on.count,
+                answered_for_ms=(asks_on.newest_ts - asks_on.since) // 1_000_000,
+                sender_mac=event.sender_mac,
+            )
+            out.append(look_order(interface, event.sender_ip, event.target_ip, event.ts, seen))
 
     def found(self, interface: Interface, cause: CauseFound, out: list[Notice]) -> None:
         if cause.reason in ("", NOT_TAKEN):
@@ -193,12 +193,12 @@ class Flags:
         self, interface: Interface, incident: Incident, ts: int, out: list[Notice]
     ) -> None:
         """A look at the node as it is: what an earlier request's path was says nothing of it."""
-        evidence: Evidence = {"link": interface.blind} if incident.of_link else {}
+        seen = Seen(link=interface.blind) if incident.of_link else NOTHING_SEEN
         if incident.last_unanswered_ts > incident.changed_ts:
-            evidence = incident.last_evidence
+            seen = incident.last_seen
         else:
             incident.change_look_ts = ts
-        self._order(interface, incident, ts, out, evidence)
+        self._order(interface, incident, ts, out, seen)
 
     def counted_by_kernel(
         self, interface: Interface, row: InterfaceCount, ts: int, extra: int, out: list[Notice]
@@ -224,7 +224,7 @@ class Flags:
                 incident.unanswered += max(1, extra) if opened else extra
                 self._run.attribute(incident, extra)
                 if opened:
-                    self._order(interface, incident, ts, out, SNAPSHOT_EVIDENCE)
+                    self._order(interface, incident, ts, out, SNAPSHOT)
                 return
         if incident is not None:
             incident.unanswered += extra
@@ -240,7 +240,7 @@ class Flags:
         interface.blind = None
         for incident in list(interface.incidents.values()):
             if incident.reason is None:
-                self._give_up(interface, incident, ts, VANISHED_EVIDENCE, out)
+                self._give_up(interface, incident, ts, VANISHED, out)
             if incident in interface.incidents.values():
                 self._clear(interface, incident, ts, out)
         self._trim()
@@ -260,7 +260,7 @@ class Flags:
                 self._run.count_as_unknown(incident)
                 self._await(interface, incident, ts + AWAITED_NS)
             else:
-                self._give_up(interface, incident, ts, LATE_EVIDENCE, out)
+                self._give_up(interface, incident, ts, LATE, out)
         while self._blind and self._blind[0][0] <= ts:
             due, _, interface = heapq.heappop(self._blind)
             if interface.blind is not None and interface.blind_since + BLIND_NS == due:
@@ -306,7 +306,7 @@ class Flags:
                 self._asking.pop(incident, None)
                 incident.of_answers = False
                 incident.of_link = True
-                self._order(interface, incident, ts, out, {"link": interface.blind})
+                self._order(interface, incident, ts, out, Seen(link=interface.blind))
 
     def stop(self, ts: int, out: list[Notice]) -> None:
         while self._waiting:
@@ -314,7 +314,7 @@ class Flags:
             if incident.wait_until != due:
                 continue
             if incident.reason is None:
-                self._give_up(interface, incident, ts, STOPPED_EVIDENCE, out)
+                self._give_up(interface, incident, ts, STOPPED, out)
             else:
                 self._run.count_as_unknown(incident)
         self._blind.clear()
@@ -353,13 +353,13 @@ class Flags:
         incident: Incident,
         ts: int,
         out: list[Notice],
-        evidence: Evidence,
+        seen: Seen,
     ) -> None:
         incident.look_ordered(ts)
         if not incident.settled and incident.wait_until is None:
             self._await(interface, incident, ts + LOOK_LIMIT_NS)
             self._trim()
-        out.append(look_order(interface, incident.sender_ip, incident.target_ip, ts, evidence))
+        out.append(look_order(interface, incident.sender_ip, incident.target_ip, ts, seen))
 
     def _await(self, interface: Interface, incident: Incident, due: int) -> None:
         self._number += 1
@@ -371,7 +371,7 @@ class Flags:
         interface: Interface,
         incident: Incident,
         ts: int,
-        evidence: Evidence,
+        because: str,
         out: list[Notice],
     ) -> None:
         # The look stays ordered: its result, should it come, is still taken.
@@ -385,7 +385,8 @@ class Flags:
                 reason=UNKNOWN,
                 confidence="inferred",
                 remedy=UNKNOWN_REMEDY,
-                evidence={**incident.told, **evidence},
+                seen=Seen.of(incident.told),
+                because=because,
             )
         )
         self._raise(interface, incident, ts, out)

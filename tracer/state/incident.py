@@ -5,7 +5,11 @@ unanswered request to the next answered one. Its flag goes up once its cause is 
 
 from __future__ import annotations
 
-from tracer.events import CauseFound, Evidence
+from dataclasses import replace
+
+from tracer.events import CauseFound
+from tracer.evidence import Evidence
+from tracer.seen import NOTHING_SEEN, Facts
 
 SECOND = 1_000_000_000
 LOOK_LIMIT_NS = SECOND
@@ -21,9 +25,9 @@ NEWS_EVERY_NS = SECOND // 5
 CONTRADICTIONS = 3
 """So many looks in a row must infer another reason before they outweigh an observed one."""
 VOLATILE = frozenset({"proxy_queue"})
-"""Evidence that is another one for each request."""
+"""Facts that are others for each request."""
 ENDS = frozenset({"dropped", "noarp", "destination", "header"})
-"""Evidence that tells where a request came to its end: without it, it went further."""
+"""Facts that tell where a request came to its end: without them, it went further."""
 
 OBSERVED = "observed"
 UNKNOWN = "unknown"
@@ -39,8 +43,8 @@ class Incident:
     is when they wait no longer.
     ``seen_by_snapshot_ts``: it was opened from the kernel's counters, whose newest
     unanswered request has this ts (-1: opened by an event).
-    ``told`` is the evidence of requests that looks were ordered with, ``last_evidence`` that
-    of the newest. ``held`` is an ``unknown`` that is not said yet, because a closer look may
+    ``told`` are the facts of requests that looks were ordered with, ``last_seen`` is what was
+    seen of the newest. ``held`` is an ``unknown`` that is not said yet, because a closer look may
     still tell better; ``awaited``: it has been held for longer than a first look may take.
     ``of_link``: it stands for a link state, not for a request. ``of_answers``: the pod is
     answered, and asks on.
@@ -65,8 +69,8 @@ class Incident:
         "evidence",
         "exhausted",
         "held",
-        "last_evidence",
         "last_look_ts",
+        "last_seen",
         "last_unanswered_ts",
         "looking_since",
         "of_answers",
@@ -91,7 +95,7 @@ class Incident:
         self.since = since
         self.before_trace = False
         self.last_unanswered_ts = since
-        self.last_evidence: Evidence = {}
+        self.last_seen = NOTHING_SEEN
         self.unanswered = 0
         self.unattributed = 0
         self.wait_until: int | None = None
@@ -101,7 +105,7 @@ class Incident:
         self.confidence = ""
         self.remedy = ""
         self.remedy_kind = "advice"
-        self.evidence: Evidence = {}
+        self.evidence = Evidence()
         self.configured = False
         self.looking_since: int | None = None
         self.last_look_ts = since
@@ -146,26 +150,26 @@ class Incident:
         self.wait_ns = min(2 * self.wait_ns, LONGEST_WAIT_NS)
         return True
 
-    def contradicts(self, evidence: Evidence) -> bool:
-        """Does a request's evidence say otherwise than that which the cause was found by?"""
+    def contradicts(self, facts: Facts) -> bool:
+        """Does what was seen of a request say otherwise than that which the cause was found by?"""
         told = self.told
-        for name, value in evidence.items():
+        for name, value in facts.items():
             if name in VOLATILE:
                 continue
             if told.get(name, value) != value or (name in ENDS and told and name not in told):
                 return True
-        return any(name in told and name not in evidence for name in ENDS)
+        return any(name in told and name not in facts for name in ENDS)
 
-    def is_news(self, evidence: Evidence, ts: int) -> bool:
-        """Is a look due for what a request carries? Notes what no look was ordered with."""
+    def is_news(self, facts: Facts, ts: int) -> bool:
+        """Is a look due for what was seen of a request? Notes what no look was ordered with."""
         if self.looking_since is not None:
             return False
         soon = ts - self.last_look_ts < NEWS_EVERY_NS
-        if soon and self.told and evidence.keys() <= self.told.keys():
+        if soon and self.told and facts.keys() <= self.told.keys():
             return False
         news = {
             name: value
-            for name, value in evidence.items()
+            for name, value in facts.items()
             if name not in VOLATILE and (name not in self.told or self.told[name] != value)
         }
         self.told.update(news)
@@ -187,7 +191,7 @@ class Incident:
         """
         observed = cause.confidence == OBSERVED
         # The closer look was had, and did not settle it: there is no better one.
-        self.exhausted = not observed and (self.exhausted or "given_route" in cause.evidence)
+        self.exhausted = not observed and (self.exhausted or cause.seen.given_route is not None)
         changed = cause.reason != self.reason
         if self.reason is not None and changed and not self._convinces(cause):
             return False
@@ -198,7 +202,7 @@ class Incident:
         self.contradictions = 0
         evidence = cause.evidence
         if changed and observed and self.reason not in (None, UNKNOWN):
-            evidence = {**evidence, "instead_of": f"{self.reason} ({self.confidence})"}
+            evidence = replace(evidence, instead_of=f"{self.reason} ({self.confidence})")
         self.reason = cause.reason
         self.confidence = cause.confidence
         self.configured = cause.configured
@@ -213,7 +217,7 @@ class Incident:
         is there (False), or the next request must tell (None)."""
         if cause.reason == UNKNOWN:
             return None
-        if self.reason in (cause.reason, *str(cause.evidence.get("also", "")).split()):
+        if self.reason in (cause.reason, *cause.also):
             return True
         # What only a request's own path shows cannot be missed in the configuration.
         return False if self.configured or self.confidence != OBSERVED else None

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from tracer.events import Evidence, Request
+from tracer.events import Request
 from tracer.notices import FlagNotice, Investigate, RequestNotice
+from tracer.seen import Seen
 from tracer.state.incident import UNKNOWN, Incident
 from tracer.state.interface import Interface
 
 
 def look_order(
-    interface: Interface, sender_ip: str, target_ip: str, ts: int, evidence: Evidence
+    interface: Interface, sender_ip: str, target_ip: str, ts: int, seen: Seen
 ) -> Investigate:
     return Investigate(
         ts=ts,
@@ -19,7 +20,7 @@ def look_order(
         interface=interface.name,
         sender_ip=sender_ip,
         target_ip=target_ip,
-        evidence=evidence,
+        seen=seen,
     )
 
 
@@ -37,7 +38,7 @@ def request_notice(event: Request, reason: str | None, confidence: str | None) -
         reason,
         confidence,
         event.latency_ns,
-        event.evidence,
+        event.seen,
         not event.is_new,
         event.answered_by,
         event.answers,

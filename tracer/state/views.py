@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tracer.events import Evidence
+from tracer.evidence import Evidence
 
 
 @dataclass(frozen=True, slots=True)

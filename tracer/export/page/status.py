@@ -14,7 +14,7 @@ from tracer.causes import CAUSES
 from tracer.export.page.history import History, Key
 from tracer.export.page.sparkline import sparkline
 from tracer.export.snapshot import Snapshot
-from tracer.sinks.evidence import because, words
+from tracer.sinks.evidence import words
 from tracer.sinks.instant import latency
 from tracer.sinks.printable import printable
 from tracer.sinks.sink import Pods
@@ -148,7 +148,7 @@ def _flag(flag: FlagView, row: Texts) -> Texts:
         "since": flag.since // 1_000_000,
         "before": "or longer: it was so when tracing began" if flag.before_trace else "",
         "unanswered": f"{flag.unanswered:,}",
-        "because": printable(because(flag.evidence)),
+        "because": printable(flag.evidence.because or ""),
         "evidence": printable(words(flag.evidence)),
         # What is to be copied is a command, and nothing else is.
         "advice": "" if command else " ".join(lines),

@@ -1,25 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the hooks saw of one request, read out of its evidence."""
+"""What was seen of one request."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
-from tracer.events import Evidence
+Facts = Mapping[str, str | int | bool | None]
+"""By the names that JSON lines and recordings have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """One request, as the kernel side saw it. None: not seen, so nothing is known of it.
 
-    The names are those of the evidence in JSON lines and recordings. All sysctls are the
+    The names are those of JSON lines and recordings. All sysctls are the
     kernel's own values, read on the request's CPU when its verdict fell.
 
     What was dropped (skb tracepoint ``kfree_skb``):
 
     - ``dropped``: ``request`` or ``reply``; ``drop_reason``: the kernel's name without
       ``SKB_DROP_REASON_`` (Linux 5.17 and later); ``drop_function``: who freed it.
+      ``drop_site`` stands for the place where its name is not known yet (a number of ours).
     - ``redirected``: the request was, to another device, by a tc filter; ``dropped_on``: that
       device's name, if it was dropped there.
     - ``dropped_in``: the innermost of these functions that the drop's stack was in:
@@ -54,17 +58,27 @@ class Seen:
 
     ``link`` is no request's: the link state for which a flag is raised although no request
     can be seen: ``down``, ``no carrier``, ``bridge NAME``, ``bond NAME``, ``native XDP``.
+
+    Of the verdict itself:
+
+    - ``given_up``: a deferred request for which no reply was seen in time.
+    - ``other_mac``: from where the second of two answers came.
+    - ``not_a_pod_link``: why the interface is none, so that nobody promised an answer there.
+    - ``seen_in``: where, if not in an event of the request's own.
     """
 
     dropped: str | None = None
     drop_reason: str | None = None
     drop_function: str | None = None
-    dropped_on: str | None = None
-    redirected: bool | None = None
-    dropped_in: str | None = None
+    drop_site: int | None = None
+    given_up: bool | None = None
     noarp: bool | None = None
     destination: str | None = None
     header: str | None = None
+    dropped_in: str | None = None
+    redirected: bool | None = None
+    dropped_on: str | None = None
+    taken_in: str | None = None
     asked: str | None = None
     target_lookup: str | None = None
     target_table: int | None = None
@@ -74,13 +88,12 @@ class Seen:
     given_route: str | None = None
     given_error: str | None = None
     given_out: int | None = None
-    taken_in: str | None = None
+    medium_id_out: int | None = None  # of the route's device
     forwarding: int | None = None
     proxy_arp: int | None = None
     proxy_arp_all: int | None = None
     proxy_arp_pvlan: int | None = None
     medium_id: int | None = None
-    medium_id_out: int | None = None  # of the route's device
     rp_filter: int | None = None
     rp_filter_all: int | None = None
     arp_ignore: int | None = None
@@ -92,6 +105,9 @@ class Seen:
     answered_in_a_row: int | None = None
     answered_for_ms: int | None = None
     sender_mac: str | None = None
+    other_mac: str | None = None
+    not_a_pod_link: str | None = None
+    seen_in: str | None = None
 
     @property
     def refused(self) -> bool:
@@ -117,14 +133,23 @@ class Seen:
         return self.drop_reason == "NETFILTER_DROP" or self.drop_function in _NETFILTER
 
     @classmethod
-    def of(cls, evidence: Evidence) -> Seen:
-        """What else the evidence holds is passed over."""
-        known: dict[str, Any] = {
-            name: evidence[name] for name in _NAMES if evidence.get(name) is not None
-        }
+    def of(cls, facts: Facts) -> Seen:
+        """What else there is among the facts is passed over."""
+        known: dict[str, Any] = {name: facts[name] for name in SEEN_NAMES if name in facts}
         return cls(**known)
 
+    def facts(self) -> dict[str, str | int | bool]:
+        """What was seen, by name; what was not is left out."""
+        if self is NOTHING_SEEN:
+            return {}
+        values = zip(SEEN_NAMES, _values(self), strict=True)
+        return {name: value for name, value in values if value is not None}
+
+
+NOTHING_SEEN = Seen()
+"""Of every answered request: only it need not be looked through."""
+SEEN_NAMES = tuple(field.name for field in fields(Seen))
+_values = attrgetter(*SEEN_NAMES)
 
 # net/netfilter/core.c; net/netfilter/nf_tables_core.c, where a verdict drops by itself.
 _NETFILTER = frozenset({"nf_hook_slow", "nft_do_chain"})
-_NAMES = tuple(field.name for field in fields(Seen))
