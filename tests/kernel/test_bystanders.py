@@ -106,8 +106,10 @@ def test_once_a_program_was_seen_to_answer_nothing_is_flagged(benches: Benches, 
     told = {}
     with _broken(pod, name) as fault:
         pod.ask(5, interval=1.0, settle=1.0)  # as its kernel would
+        time.sleep(2.0 if EMULATED else 1.0)
         for engine, bench in benches.items():
             bench.tracer.wait_for(lambda line: _by_program(line, pod), PATIENCE_S)
+            assert len(bench.tracer.requests(pod.interface, settled=False)) == 5
             told[engine] = len(bench.tracer.requests(pod.interface))
         _all_are_answered(pod, fault)
         for engine, bench in benches.items():
