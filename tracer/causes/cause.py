@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tracer.causes.conditions import Condition
 from tracer.evidence import Evidence
 from tracer.node.look import Look
 from tracer.node.peer import Peer
@@ -46,7 +47,8 @@ class Cause:
 
     ``drops``: what the kernel drops under it, ``request`` or ``reply``; what it was seen to
     drop it did not refuse for another cause. ``unseen``: under it no request is seen at
-    all, so that a request which was seen rules it out.
+    all, so that a request which was seen rules it out. ``condition``: that which fails under
+    it; None where the node's configuration alone never shows it.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Cause:
     samples: tuple[Sample, ...] = (Sample(),)
     drops: str | None = None
     unseen: bool = False
+    condition: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True)

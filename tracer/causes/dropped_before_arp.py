@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tracer.causes import hooks
+from tracer.causes import conditions, hooks
 from tracer.causes.cause import Cause, Sample
 from tracer.causes.remedy import Remedy, advise, link, propose
 from tracer.node.look import Look
@@ -72,6 +72,7 @@ def _remedy(look: Look, seen: Seen) -> Remedy:
 
 CAUSE = Cause(
     name="dropped_before_arp",
+    condition=conditions.IN,
     means=(
         "The request was dropped before the ARP layer saw it: by tc ingress, nft netdev ingress, "
         "XDP, or an rx handler such as a bridge's."

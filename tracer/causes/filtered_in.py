@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tracer.causes import hooks
+from tracer.causes import conditions, hooks
 from tracer.causes.cause import Cause, Sample
 from tracer.causes.remedy import Remedy
 from tracer.node.look import Look
@@ -37,6 +37,7 @@ def _remedy(look: Look, seen: Seen) -> Remedy:
 
 CAUSE = Cause(
     name="filtered_in",
+    condition=conditions.IN,
     means="Netfilter's ARP input hook (arptables, nft arp) dropped the request.",
     observed=_observed,
     holds=_holds,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tracer.causes import hooks
+from tracer.causes import conditions, hooks
 from tracer.causes.cause import Cause, Sample
 from tracer.causes.remedy import Remedy
 from tracer.node.look import Look
@@ -39,6 +39,7 @@ def _remedy(look: Look, seen: Seen) -> Remedy:
 
 CAUSE = Cause(
     name="filtered_out",
+    condition=conditions.OUT,
     means="Netfilter dropped the reply (nft arp output, arptables OUTPUT, nft netdev egress).",
     observed=_observed,
     holds=_holds,

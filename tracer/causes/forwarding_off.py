@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from tracer.causes import conditions
 from tracer.causes.cause import Cause, Sample
 from tracer.causes.remedy import Change, NodeForwarding, Remedy, propose, setting
 from tracer.node.look import Look
@@ -44,6 +45,7 @@ def _remedy(look: Look, seen: Seen) -> Remedy:
 
 CAUSE = Cause(
     name="forwarding_off",
+    condition=conditions.FORWARDING,
     means="Forwarding is off on the interface, so the kernel proxies for no other address.",
     observed=_observed,
     holds=_holds,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shlex
 
+from tracer.causes import conditions
 from tracer.causes.cause import Cause, Sample, in_pod
 from tracer.causes.remedy import Remedy, advise, link, propose, see
 from tracer.node.look import Look
@@ -85,6 +86,7 @@ def _routes(target: str, name: str) -> list[str]:
 
 CAUSE = Cause(
     name="link_down",
+    condition=conditions.LINK,
     means="The interface is down or has no carrier: requests do not arrive.",
     observed=_observed,
     holds=_holds,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from tracer.causes import conditions
 from tracer.causes.cause import Cause, Sample
 from tracer.causes.remedy import Remedy, advise, propose, see_on_node, setting
 from tracer.causes.target_route import target_route
@@ -113,6 +114,7 @@ def _larger(*values: int | None) -> int | None:
 
 CAUSE = Cause(
     name="local_address_ignored",
+    condition=conditions.ROUTE,
     means=(
         "The target is a local address of the node, and arp_ignore or arp_filter refused it on "
         "this interface."

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 
+from tracer.causes import conditions
 from tracer.causes.cause import Cause, Sample, command
 from tracer.causes.martian import martian_sender
 from tracer.causes.remedy import Remedy, advise, propose, removal
@@ -147,6 +148,7 @@ def _capital(sentence: str) -> str:
 
 CAUSE = Cause(
     name="no_route",
+    condition=conditions.ROUTE,
     means=(
         "The route lookup for the target failed (no default route, or an unreachable, blackhole "
         "or prohibit route or rule), and the kernel proxies only for what it could forward to."

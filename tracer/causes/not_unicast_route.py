@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shlex
 
+from tracer.causes import conditions
 from tracer.causes.cause import Cause, Sample
 from tracer.causes.martian import martian_target
 from tracer.causes.remedy import Remedy, advise, propose, removal, see_on_node
@@ -70,6 +71,7 @@ def _remedy(look: Look, seen: Seen) -> Remedy:
 
 CAUSE = Cause(
     name="not_unicast_route",
+    condition=conditions.ROUTE,
     means=(
         "The route found is a broadcast, multicast or otherwise non-unicast one: the kernel "
         "proxies only for what it would forward by unicast."

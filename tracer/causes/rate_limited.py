@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from tracer.causes import conditions
 from tracer.causes.cause import Cause, Sample, device
 from tracer.causes.remedy import Remedy, advise, see_on_node
 from tracer.node.look import Look
@@ -63,6 +64,7 @@ def _remedy(look: Look, seen: Seen) -> Remedy:
 
 CAUSE = Cause(
     name="rate_limited",
+    condition=conditions.OUT,
     means=(
         "The request or its reply was dropped in the queue of a bandwidth limit: Calico's QoS "
         "controls, the CNI bandwidth plugin, an IFB."

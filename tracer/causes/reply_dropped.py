@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tracer.causes import hooks
+from tracer.causes import conditions, hooks
 from tracer.causes.cause import Cause, Sample, device
 from tracer.causes.remedy import Remedy, advise, no_queue, propose, see_on_node
 from tracer.node.look import Look
@@ -55,6 +55,7 @@ def _remedy(look: Look, seen: Seen) -> Remedy:
 
 CAUSE = Cause(
     name="reply_dropped",
+    condition=conditions.OUT,
     means=(
         "The reply was built and then dropped on its way out: by tc egress, a queue, the device, "
         "or the pod's end of the link."

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 
+from tracer.causes import conditions
 from tracer.causes.cause import Cause, Sample
 from tracer.causes.martian import martian_sender
 from tracer.causes.remedy import Remedy, advise, propose, removal, senders_route
@@ -151,6 +152,7 @@ def _table(look: Look) -> str:
 
 CAUSE = Cause(
     name="source_rejected",
+    condition=conditions.SOURCE,
     means=(
         "The sender's address failed source validation (rp_filter, or martian): the node's /32 "
         "route to the pod is missing, blackholed or leads to another interface, or the address "
