@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tracer.causes import conditions, hooks
-from tracer.causes.cause import Cause, Sample
+from tracer.causes.cause import EXAMPLE, Cause, Sample
 from tracer.causes.remedy import Remedy
 from tracer.node.look import Look
 from tracer.seen import Seen
@@ -56,8 +58,8 @@ CAUSE = Cause(
     field_reports=(),
     shown_by=("nft_arp_input", "nft_arp_input_policy", "arptables_input"),
     samples=(
-        Sample(when="by nftables", look={"arp_input": ("nft arp TABLE CHAIN",)}),
-        Sample(when="by arptables", look={"arp_input": ("arptables INPUT",)}),
+        Sample(when="by nftables", look=replace(EXAMPLE, arp_input=("nft arp TABLE CHAIN",))),
+        Sample(when="by arptables", look=replace(EXAMPLE, arp_input=("arptables INPUT",))),
     ),
     drops="request",
 )

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 
 from tracer.causes import conditions
-from tracer.causes.cause import Cause, Sample, in_pod
+from tracer.causes.cause import EXAMPLE, Cause, Sample, in_pod
 from tracer.causes.remedy import Remedy, advise, link, propose, see
 from tracer.node.look import Look
 from tracer.node.peer import Peer
@@ -106,8 +107,8 @@ CAUSE = Cause(
     field_reports=("projectcalico/calico#11161",),
     shown_by=("link_down", "host_link_down"),
     samples=(
-        Sample(when="the interface is down", look={"up": False}),
-        Sample(when="it has no carrier", look={"carrier": False}),
+        Sample(when="the interface is down", look=replace(EXAMPLE, up=False)),
+        Sample(when="it has no carrier", look=replace(EXAMPLE, carrier=False)),
     ),
     unseen=True,
 )

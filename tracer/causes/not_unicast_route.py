@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 
 from tracer.causes import conditions
-from tracer.causes.cause import Cause, Sample
+from tracer.causes.cause import EXAMPLE, Cause, Sample
 from tracer.causes.martian import martian_target
 from tracer.causes.remedy import Remedy, advise, propose, removal, see_on_node
 from tracer.node.look import Look, RouteAnswer
@@ -95,7 +96,9 @@ CAUSE = Cause(
     samples=(
         Sample(
             when="a broadcast address of OUT",
-            look={"route_from_node": RouteAnswer(ok=True, type="broadcast", out_interface="OUT")},
+            look=replace(
+                EXAMPLE, route_from_node=RouteAnswer(ok=True, type="broadcast", out_interface="OUT")
+            ),
         ),
         Sample(when="otherwise"),
     ),

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tracer.causes import conditions
-from tracer.causes.cause import Cause, Sample, device
+from tracer.causes.cause import EXAMPLE, Cause, Sample, device
 from tracer.causes.remedy import Remedy, advise, see_on_node
 from tracer.node.look import Look
 from tracer.seen import Seen
@@ -88,12 +90,12 @@ CAUSE = Cause(
     samples=(
         Sample(
             when="what the pod sends is limited, on IFB",
-            seen={"dropped": "request", "redirected": True, "dropped_on": "IFB"},
+            seen=Seen(dropped="request", redirected=True, dropped_on="IFB"),
         ),
         Sample(
             when="what the pod receives is limited",
-            look={"egress": ("tc qdisc tbf",)},
-            seen={"dropped": "reply", "drop_reason": "QDISC_DROP"},
+            look=replace(EXAMPLE, egress=("tc qdisc tbf",)),
+            seen=Seen(dropped="reply", drop_reason="QDISC_DROP"),
         ),
     ),
 )
