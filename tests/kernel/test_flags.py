@@ -13,6 +13,8 @@ from lab.faults import FAULTS
 from lab.pod import Pod
 from test_verdicts import break_or_skip
 
+from tracer.seen import SEEN_NAMES
+
 # The demo's promise is 100 ms. Emulated, a look at the node alone takes half a second.
 SOON_MS = 2000 if EMULATED else 100
 
@@ -68,6 +70,23 @@ def test_no_configuration_is_blamed_for_what_netfilter_drops(bench: Bench, pod: 
     FAULTS["nft_arp_input"].mend(bench.lab, pod)
     assert (raised["reason"], raised["confidence"]) == ("filtered_in", "observed")
     assert raised["evidence"]["also"] == "proxy_arp_off"
+
+
+@pytest.mark.parametrize("fault", ["proxy_arp_off", "no_default_route"])
+def test_what_was_seen_is_apart_from_what_was_read(bench: Bench, pod: Pod, fault: str) -> None:
+    pod.ask(2)  # answered, and never looked at
+    break_or_skip(bench, fault, pod)
+    pod.ask(3)
+    found = bench.flag(pod, "raised", reason=REASONS[fault])["evidence"]
+    FAULTS[fault].mend(bench.lab, pod)
+    answered, unanswered = bench.requests(pod, 5)[:2], bench.requests(pod, 5)[2:]
+    assert all(line["evidence"] == {"seen": {}, "read": {}} for line in answered)
+    assert found["read"].keys() > {"ip_forward", "route_question", "route_ok"}
+    assert found["read"].keys() & set(SEEN_NAMES)  # what both have is in both
+    for line in unanswered:
+        assert line["evidence"]["read"] == {}
+        assert line["evidence"]["seen"].keys() <= set(SEEN_NAMES)
+    assert found["seen"] in [line["evidence"]["seen"] for line in unanswered]
 
 
 def test_requests_after_the_flag_carry_its_reason(bench: Bench, pod: Pod) -> None:

@@ -189,6 +189,17 @@ def test_a_raised_flag_of_which_little_is_known() -> None:
     )
 
 
+def test_of_two_values_of_one_name_both_are_said() -> None:
+    """And one that is the same in both once; 0 is said where the other is not."""
+    seen = Seen(dropped="reply", forwarding=1, proxy_arp=0, rp_filter=2, medium_id=0)
+    read = {"proxy_arp": 1, "forwarding": 1, "rp_filter": 0, "medium_id": 0, "ip_forward": 1}
+    notice = dataclasses.replace(FLAG, evidence=Evidence(seen, read, also=("no_route", "x")))
+    assert [line for line in plain(notice).splitlines() if "=" in line] == [
+        "    evidence: proxy_arp=0 (read: 1) forwarding=1 rp_filter=2 (read: 0)",
+        '    ip_forward=1 dropped=reply also="no_route x"',
+    ]
+
+
 def test_a_remedy_of_sentences_is_wrapped_and_its_commands_are_not() -> None:
     sentence = "Let Felix write its settings again, and find out what wrote over them since then."
     notice = dataclasses.replace(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from tracer.causes import conditions
 from tracer.causes.cause import Cause
 from tracer.causes.remedy import Remedy, link, propose
 from tracer.node.look import Look
@@ -25,6 +26,7 @@ def _remedy(look: Look, seen: Seen) -> Remedy:
 
 CAUSE = Cause(
     name="arp_disabled",
+    condition=conditions.LINK,
     means="The interface has IFF_NOARP: the kernel passes over every ARP frame on it.",
     observed=_observed,
     holds=_holds,

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from tracer.causes.conditions import Condition
 from tracer.evidence import Evidence
 from tracer.node.look import Look
 from tracer.node.peer import Peer
-from tracer.seen import Seen
+from tracer.seen import NOTHING_SEEN, Seen
 
 if TYPE_CHECKING:
     from tracer.causes.remedy import Remedy  # it needs this file
@@ -20,15 +21,17 @@ OBSERVED = "observed"
 INFERRED = "inferred"
 
 
+EXAMPLE = Look(netns=0, ifindex=1, interface="caliX", sender_ip="POD_IP", target_ip="169.254.1.1")
+"""The interface of the pages (tracer/causes/page.py)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A situation whose mend the cause's page shows. ``when`` tells it from the others;
-    ``look`` and ``seen`` are the fields of :class:`Look` and :class:`Seen` that make it.
-    """
+    """A situation whose mend the cause's page shows. ``when`` tells it from the others."""
 
     when: str = ""
-    look: Mapping[str, Any] = field(default_factory=dict)
-    seen: Mapping[str, Any] = field(default_factory=dict)
+    look: Look = EXAMPLE
+    seen: Seen = NOTHING_SEEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +49,8 @@ class Cause:
 
     ``drops``: what the kernel drops under it, ``request`` or ``reply``; what it was seen to
     drop it did not refuse for another cause. ``unseen``: under it no request is seen at
-    all, so that a request which was seen rules it out.
+    all, so that a request which was seen rules it out. ``condition``: that which fails under
+    it; None where the node's configuration alone never shows it.
     """
 
     name: str
@@ -61,6 +65,7 @@ class Cause:
     samples: tuple[Sample, ...] = (Sample(),)
     drops: str | None = None
     unseen: bool = False
+    condition: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from tracer.causes import hooks
-from tracer.causes.cause import Cause, Sample
+from dataclasses import replace
+
+from tracer.causes import conditions, hooks
+from tracer.causes.cause import EXAMPLE, Cause, Sample
 from tracer.causes.remedy import Remedy, advise, link, propose
 from tracer.node.look import Look
 from tracer.seen import Seen
@@ -72,6 +74,7 @@ def _remedy(look: Look, seen: Seen) -> Remedy:
 
 CAUSE = Cause(
     name="dropped_before_arp",
+    condition=conditions.IN,
     means=(
         "The request was dropped before the ARP layer saw it: by tc ingress, nft netdev ingress, "
         "XDP, or an rx handler such as a bridge's."
@@ -106,17 +109,19 @@ CAUSE = Cause(
     samples=(
         Sample(
             when="by the only tc filter",
-            look={"ingress": ("tc filter bpf pref 100",)},
-            seen={"drop_reason": "TC_INGRESS"},
+            look=replace(EXAMPLE, ingress=("tc filter bpf pref 100",)),
+            seen=Seen(drop_reason="TC_INGRESS"),
         ),
         Sample(
             when="by nft netdev ingress",
-            look={"ingress": ("nft netdev TABLE CHAIN",)},
-            seen={"dropped": "request", "drop_reason": "NETFILTER_DROP"},
+            look=replace(EXAMPLE, ingress=("nft netdev TABLE CHAIN",)),
+            seen=Seen(dropped="request", drop_reason="NETFILTER_DROP"),
         ),
-        Sample(when="by XDP, generic", seen={"dropped_in": _XDP}),
-        Sample(when="by XDP, native", seen={"link": "native XDP"}),
-        Sample(when="by a bridge or bond", look={"master": "br0", "master_kind": "bridge"}),
+        Sample(when="by XDP, generic", seen=Seen(dropped_in=_XDP)),
+        Sample(when="by XDP, native", seen=Seen(link="native XDP")),
+        Sample(
+            when="by a bridge or bond", look=replace(EXAMPLE, master="br0", master_kind="bridge")
+        ),
     ),
     drops="request",
 )

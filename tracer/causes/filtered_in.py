@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from tracer.causes import hooks
-from tracer.causes.cause import Cause, Sample
+from dataclasses import replace
+
+from tracer.causes import conditions, hooks
+from tracer.causes.cause import EXAMPLE, Cause, Sample
 from tracer.causes.remedy import Remedy
 from tracer.node.look import Look
 from tracer.seen import Seen
@@ -37,6 +39,7 @@ def _remedy(look: Look, seen: Seen) -> Remedy:
 
 CAUSE = Cause(
     name="filtered_in",
+    condition=conditions.IN,
     means="Netfilter's ARP input hook (arptables, nft arp) dropped the request.",
     observed=_observed,
     holds=_holds,
@@ -55,8 +58,8 @@ CAUSE = Cause(
     field_reports=(),
     shown_by=("nft_arp_input", "nft_arp_input_policy", "arptables_input"),
     samples=(
-        Sample(when="by nftables", look={"arp_input": ("nft arp TABLE CHAIN",)}),
-        Sample(when="by arptables", look={"arp_input": ("arptables INPUT",)}),
+        Sample(when="by nftables", look=replace(EXAMPLE, arp_input=("nft arp TABLE CHAIN",))),
+        Sample(when="by arptables", look=replace(EXAMPLE, arp_input=("arptables INPUT",))),
     ),
     drops="request",
 )

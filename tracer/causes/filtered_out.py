@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from tracer.causes import hooks
-from tracer.causes.cause import Cause, Sample
+from dataclasses import replace
+
+from tracer.causes import conditions, hooks
+from tracer.causes.cause import EXAMPLE, Cause, Sample
 from tracer.causes.remedy import Remedy
 from tracer.node.look import Look
 from tracer.seen import Seen
@@ -39,6 +41,7 @@ def _remedy(look: Look, seen: Seen) -> Remedy:
 
 CAUSE = Cause(
     name="filtered_out",
+    condition=conditions.OUT,
     means="Netfilter dropped the reply (nft arp output, arptables OUTPUT, nft netdev egress).",
     observed=_observed,
     holds=_holds,
@@ -58,18 +61,18 @@ CAUSE = Cause(
     samples=(
         Sample(
             when="by nft arp output",
-            look={"arp_output": ("nft arp TABLE CHAIN",)},
-            seen={"dropped_in": "arp_xmit"},
+            look=replace(EXAMPLE, arp_output=("nft arp TABLE CHAIN",)),
+            seen=Seen(dropped_in="arp_xmit"),
         ),
         Sample(
             when="by arptables",
-            look={"arp_output": ("arptables OUTPUT",)},
-            seen={"dropped_in": "arp_xmit"},
+            look=replace(EXAMPLE, arp_output=("arptables OUTPUT",)),
+            seen=Seen(dropped_in="arp_xmit"),
         ),
         Sample(
             when="by nft netdev egress",
-            look={"egress": ("nft netdev TABLE CHAIN",)},
-            seen={"dropped_in": "__dev_queue_xmit"},
+            look=replace(EXAMPLE, egress=("nft netdev TABLE CHAIN",)),
+            seen=Seen(dropped_in="__dev_queue_xmit"),
         ),
     ),
     drops="reply",

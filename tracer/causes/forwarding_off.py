@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from tracer.causes.cause import Cause, Sample
+from dataclasses import replace
+
+from tracer.causes import conditions
+from tracer.causes.cause import EXAMPLE, Cause, Sample
 from tracer.causes.remedy import Change, NodeForwarding, Remedy, propose, setting
 from tracer.node.look import Look
 from tracer.seen import Seen
@@ -44,6 +47,7 @@ def _remedy(look: Look, seen: Seen) -> Remedy:
 
 CAUSE = Cause(
     name="forwarding_off",
+    condition=conditions.FORWARDING,
     means="Forwarding is off on the interface, so the kernel proxies for no other address.",
     observed=_observed,
     holds=_holds,
@@ -67,7 +71,7 @@ CAUSE = Cause(
     ),
     shown_by=("forwarding_off", "forwarding_off_all"),
     samples=(
-        Sample(when="on the interface", look={"ip_forward": 1}),
-        Sample(when="on the node", look={"ip_forward": 0}),
+        Sample(when="on the interface", look=replace(EXAMPLE, ip_forward=1)),
+        Sample(when="on the node", look=replace(EXAMPLE, ip_forward=0)),
     ),
 )

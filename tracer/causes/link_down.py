@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 
-from tracer.causes.cause import Cause, Sample, in_pod
+from tracer.causes import conditions
+from tracer.causes.cause import EXAMPLE, Cause, Sample, in_pod
 from tracer.causes.remedy import Remedy, advise, link, propose, see
 from tracer.node.look import Look
 from tracer.node.peer import Peer
@@ -85,6 +87,7 @@ def _routes(target: str, name: str) -> list[str]:
 
 CAUSE = Cause(
     name="link_down",
+    condition=conditions.LINK,
     means="The interface is down or has no carrier: requests do not arrive.",
     observed=_observed,
     holds=_holds,
@@ -104,8 +107,8 @@ CAUSE = Cause(
     field_reports=("projectcalico/calico#11161",),
     shown_by=("link_down", "host_link_down"),
     samples=(
-        Sample(when="the interface is down", look={"up": False}),
-        Sample(when="it has no carrier", look={"carrier": False}),
+        Sample(when="the interface is down", look=replace(EXAMPLE, up=False)),
+        Sample(when="it has no carrier", look=replace(EXAMPLE, carrier=False)),
     ),
     unseen=True,
 )

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from tracer.causes.cause import Cause, Sample
+from dataclasses import replace
+
+from tracer.causes import conditions
+from tracer.causes.cause import EXAMPLE, Cause, Sample
 from tracer.causes.remedy import Remedy, advise, propose, see_on_node, setting
 from tracer.causes.target_route import target_route
 from tracer.node.look import Look
@@ -113,6 +116,7 @@ def _larger(*values: int | None) -> int | None:
 
 CAUSE = Cause(
     name="local_address_ignored",
+    condition=conditions.ROUTE,
     means=(
         "The target is a local address of the node, and arp_ignore or arp_filter refused it on "
         "this interface."
@@ -137,15 +141,15 @@ CAUSE = Cause(
     samples=(
         Sample(
             when="by arp_ignore of the interface",
-            look={"arp_ignore_interface": 1, "arp_ignore_all": 0},
+            look=replace(EXAMPLE, arp_ignore_interface=1, arp_ignore_all=0),
         ),
         Sample(
             when="by arp_filter of the interface",
-            look={"arp_filter_interface": 1, "arp_filter_all": 0},
+            look=replace(EXAMPLE, arp_filter_interface=1, arp_filter_all=0),
         ),
         Sample(
             when="by arp_ignore of all, and the address is on OWNER",
-            look={"target_owner": "OWNER", "arp_ignore_all": 1},
+            look=replace(EXAMPLE, target_owner="OWNER", arp_ignore_all=1),
         ),
     ),
 )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from tracer.causes import conditions
 from tracer.causes.cause import Cause
 from tracer.causes.remedy import Remedy, propose, setting
 from tracer.causes.target_route import target_route
@@ -56,6 +57,7 @@ def _remedy(look: Look, seen: Seen) -> Remedy:
 
 CAUSE = Cause(
     name="medium_id",
+    condition=conditions.MEDIUM_ID,
     means=(
         "The interface's medium_id forbids the proxy: it is -1, or says that the target is on the "
         "same medium."

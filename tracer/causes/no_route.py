@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 
-from tracer.causes.cause import Cause, Sample, command
+from tracer.causes import conditions
+from tracer.causes.cause import EXAMPLE, Cause, Sample, command
 from tracer.causes.martian import martian_sender
 from tracer.causes.remedy import Remedy, advise, propose, removal
 from tracer.node.look import Look, Refusal, Unserved
@@ -147,6 +149,7 @@ def _capital(sentence: str) -> str:
 
 CAUSE = Cause(
     name="no_route",
+    condition=conditions.ROUTE,
     means=(
         "The route lookup for the target failed (no default route, or an unreachable, blackhole "
         "or prohibit route or rule), and the kernel proxies only for what it could forward to."
@@ -187,32 +190,38 @@ CAUSE = Cause(
         "unreachable_rule",
     ),
     samples=(
-        Sample(when="nothing covers it", seen={"given_error": "ENETUNREACH"}),
+        Sample(when="nothing covers it", seen=Seen(given_error="ENETUNREACH")),
         Sample(
             when="a route for it alone refuses it",
-            look={"refused_by": Refusal("route", "blackhole 169.254.1.1/32", "EINVAL")},
+            look=replace(
+                EXAMPLE, refused_by=Refusal("route", "blackhole 169.254.1.1/32", "EINVAL")
+            ),
         ),
         Sample(
             when="a rule for this pod alone refuses it",
-            look={
-                "sender_others": (),
-                "refused_by": Refusal("rule", "from POD_IP prohibit pref PREF", "EACCES"),
-            },
+            look=replace(
+                EXAMPLE,
+                sender_others=(),
+                refused_by=Refusal("rule", "from POD_IP prohibit pref PREF", "EACCES"),
+            ),
         ),
         Sample(
             when="a rule for others too refuses it",
-            look={
-                "refused_by": Refusal(
+            look=replace(
+                EXAMPLE,
+                refused_by=Refusal(
                     "rule",
                     "from POD_CIDR blackhole pref PREF",
                     "EINVAL",
                     serves="all that comes from POD_CIDR",
-                )
-            },
+                ),
+            ),
         ),
         Sample(
             when="the default route is there, and the rule for its table is not",
-            look={"unserved": Unserved("default via ROUTER dev UPLINK", "no rule", "main")},
+            look=replace(
+                EXAMPLE, unserved=Unserved("default via ROUTER dev UPLINK", "no rule", "main")
+            ),
         ),
     ),
 )

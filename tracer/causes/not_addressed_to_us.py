@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from tracer.causes.cause import Cause, Sample
+from dataclasses import replace
+
+from tracer.causes.cause import EXAMPLE, Cause, Sample
 from tracer.causes.remedy import Remedy, advise, link, propose
 from tracer.node.look import Look
 from tracer.seen import Seen
@@ -54,7 +56,10 @@ CAUSE = Cause(
     field_reports=(),
     shown_by=("other_mac_request", "moved_mac"),
     samples=(
-        Sample(when="the interface's MAC is not Calico's", look={"mac": "02:00:00:00:00:01"}),
-        Sample(when="otherwise", look={"mac": _CALICO_MAC}),
+        Sample(
+            when="the interface's MAC is not Calico's",
+            look=replace(EXAMPLE, mac="02:00:00:00:00:01"),
+        ),
+        Sample(when="otherwise", look=replace(EXAMPLE, mac=_CALICO_MAC)),
     ),
 )

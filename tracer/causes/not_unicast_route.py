@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 
-from tracer.causes.cause import Cause, Sample
+from tracer.causes import conditions
+from tracer.causes.cause import EXAMPLE, Cause, Sample
 from tracer.causes.martian import martian_target
 from tracer.causes.remedy import Remedy, advise, propose, removal, see_on_node
 from tracer.node.look import Look, RouteAnswer
@@ -70,6 +72,7 @@ def _remedy(look: Look, seen: Seen) -> Remedy:
 
 CAUSE = Cause(
     name="not_unicast_route",
+    condition=conditions.ROUTE,
     means=(
         "The route found is a broadcast, multicast or otherwise non-unicast one: the kernel "
         "proxies only for what it would forward by unicast."
@@ -93,7 +96,9 @@ CAUSE = Cause(
     samples=(
         Sample(
             when="a broadcast address of OUT",
-            look={"route_from_node": RouteAnswer(ok=True, type="broadcast", out_interface="OUT")},
+            look=replace(
+                EXAMPLE, route_from_node=RouteAnswer(ok=True, type="broadcast", out_interface="OUT")
+            ),
         ),
         Sample(when="otherwise"),
     ),

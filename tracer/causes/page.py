@@ -9,21 +9,13 @@ from __future__ import annotations
 import re
 import textwrap
 
-from tracer.causes import CAUSES, Cause, Seen
-from tracer.node.look import Look
+from tracer.causes import CAUSES, Cause
 
 _WIDTH = 79
 _PLACEHOLDERS = (
     "caliX stands for the interface, POD_IP for the pod's address; other words in capitals are "
     "yours to fill in."
 )
-_SAMPLE = {
-    "netns": 0,
-    "ifindex": 1,
-    "interface": "caliX",
-    "sender_ip": "POD_IP",
-    "target_ip": "169.254.1.1",
-}
 _TEST = "tests/kernel"
 
 _INTRODUCTION = """\
@@ -46,7 +38,7 @@ def mends(cause: Cause) -> list[tuple[str, list[str]]]:
     return [
         (
             sample.when,
-            cause.remedy(Look(**{**_SAMPLE, **sample.look}), Seen(**sample.seen)).text.split("\n"),
+            cause.remedy(sample.look, sample.seen).text.split("\n"),
         )
         for sample in cause.samples
     ]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from tracer.causes import conditions
 from tracer.causes.cause import Cause
 from tracer.causes.remedy import Remedy, propose, setting
 from tracer.causes.target_route import target_route
@@ -39,6 +40,7 @@ def _remedy(look: Look, seen: Seen) -> Remedy:
 
 CAUSE = Cause(
     name="proxy_arp_off",
+    condition=conditions.PROXY_ARP,
     means="Neither the interface's nor all's proxy_arp is on: the kernel answers for itself only.",
     observed=_observed,
     holds=_holds,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shlex
 
+from tracer.causes import conditions
 from tracer.causes.cause import Cause
 from tracer.causes.remedy import Change, OwnLink, Remedy, propose
 from tracer.node import sysctl
@@ -40,6 +41,7 @@ def _remedy(look: Look, seen: Seen) -> Remedy:
 
 CAUSE = Cause(
     name="proxy_queue_full",
+    condition=conditions.OUT,
     means="Proxied replies wait (proxy_delay is on), and their queue (proxy_qlen) was full.",
     observed=_observed,
     holds=_holds,

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from tracer.causes.cause import Cause, Sample, device
+from dataclasses import replace
+
+from tracer.causes import conditions
+from tracer.causes.cause import EXAMPLE, Cause, Sample, device
 from tracer.causes.remedy import Remedy, advise, see_on_node
 from tracer.node.look import Look
 from tracer.seen import Seen
@@ -63,6 +66,7 @@ def _remedy(look: Look, seen: Seen) -> Remedy:
 
 CAUSE = Cause(
     name="rate_limited",
+    condition=conditions.OUT,
     means=(
         "The request or its reply was dropped in the queue of a bandwidth limit: Calico's QoS "
         "controls, the CNI bandwidth plugin, an IFB."
@@ -86,12 +90,12 @@ CAUSE = Cause(
     samples=(
         Sample(
             when="what the pod sends is limited, on IFB",
-            seen={"dropped": "request", "redirected": True, "dropped_on": "IFB"},
+            seen=Seen(dropped="request", redirected=True, dropped_on="IFB"),
         ),
         Sample(
             when="what the pod receives is limited",
-            look={"egress": ("tc qdisc tbf",)},
-            seen={"dropped": "reply", "drop_reason": "QDISC_DROP"},
+            look=replace(EXAMPLE, egress=("tc qdisc tbf",)),
+            seen=Seen(dropped="reply", drop_reason="QDISC_DROP"),
         ),
     ),
 )

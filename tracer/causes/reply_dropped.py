@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from tracer.causes import hooks
-from tracer.causes.cause import Cause, Sample, device
+from dataclasses import replace
+
+from tracer.causes import conditions, hooks
+from tracer.causes.cause import EXAMPLE, Cause, Sample, device
 from tracer.causes.remedy import Remedy, advise, no_queue, propose, see_on_node
 from tracer.node.look import Look
 from tracer.seen import Seen
@@ -55,6 +57,7 @@ def _remedy(look: Look, seen: Seen) -> Remedy:
 
 CAUSE = Cause(
     name="reply_dropped",
+    condition=conditions.OUT,
     means=(
         "The reply was built and then dropped on its way out: by tc egress, a queue, the device, "
         "or the pod's end of the link."
@@ -78,15 +81,15 @@ CAUSE = Cause(
     samples=(
         Sample(
             when="by the only tc filter",
-            look={"egress": ("tc filter bpf pref 100",)},
-            seen={"drop_reason": "TC_EGRESS"},
+            look=replace(EXAMPLE, egress=("tc filter bpf pref 100",)),
+            seen=Seen(drop_reason="TC_EGRESS"),
         ),
         Sample(
             when="by a queue",
-            look={"egress": ("tc qdisc pfifo",)},
-            seen={"drop_reason": "QDISC_DROP"},
+            look=replace(EXAMPLE, egress=("tc qdisc pfifo",)),
+            seen=Seen(drop_reason="QDISC_DROP"),
         ),
-        Sample(when="by a queue that limits the rate", seen={"drop_reason": "QDISC_DROP"}),
+        Sample(when="by a queue that limits the rate", seen=Seen(drop_reason="QDISC_DROP")),
         Sample(when="otherwise"),
     ),
     drops="reply",

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 
-from tracer.causes.cause import Cause, Sample, in_pod
+from tracer.causes.cause import EXAMPLE, Cause, Sample, in_pod
 from tracer.causes.remedy import Remedy, advise, see
 from tracer.node.look import Look
 from tracer.node.peer import Peer
@@ -116,17 +117,17 @@ CAUSE = Cause(
     samples=(
         Sample(
             when="the pod cannot be looked into",
-            seen={"answered_in_a_row": 4, "answered_for_ms": 3000},
+            seen=Seen(answered_in_a_row=4, answered_for_ms=3000),
         ),
         Sample(
             when="its entry for the gateway is incomplete",
-            seen={"answered_in_a_row": 4, "sender_mac": "MAC"},
-            look={"peer": _POD},
+            seen=Seen(answered_in_a_row=4, sender_mac="MAC"),
+            look=replace(EXAMPLE, peer=_POD),
         ),
         Sample(
             when="it asks from a MAC address that it does not have",
-            seen={"answered_in_a_row": 4, "sender_mac": "OTHER"},
-            look={"peer": _POD},
+            seen=Seen(answered_in_a_row=4, sender_mac="OTHER"),
+            look=replace(EXAMPLE, peer=_POD),
         ),
     ),
 )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from tracer.causes import conditions
 from tracer.causes.cause import Cause
 from tracer.causes.remedy import Remedy, advise, propose, removal, see_on_node
 from tracer.causes.target_route import target_route
@@ -59,6 +60,7 @@ def _remedy(look: Look, seen: Seen) -> Remedy:
 
 CAUSE = Cause(
     name="route_same_interface",
+    condition=conditions.OTHER_INTERFACE,
     means=(
         "The route to the target leaves through the interface that asked: the kernel takes it "
         "that the target can answer for itself there."

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 
-from tracer.causes.cause import Cause, Sample
+from tracer.causes import conditions
+from tracer.causes.cause import EXAMPLE, Cause, Sample
 from tracer.causes.martian import martian_sender
 from tracer.causes.remedy import Remedy, advise, propose, removal, senders_route
 from tracer.node.look import Look, Refusal, RouteAnswer
@@ -151,6 +153,7 @@ def _table(look: Look) -> str:
 
 CAUSE = Cause(
     name="source_rejected",
+    condition=conditions.SOURCE,
     means=(
         "The sender's address failed source validation (rp_filter, or martian): the node's /32 "
         "route to the pod is missing, blackholed or leads to another interface, or the address "
@@ -192,24 +195,24 @@ CAUSE = Cause(
         "source_local",
     ),
     samples=(
-        Sample(when="the /32 is missing or blackholed", look={"sender_others": ()}),
+        Sample(when="the /32 is missing or blackholed", look=replace(EXAMPLE, sender_others=())),
         Sample(
             when="the address is not the pod's, or leads elsewhere",
-            look={"sender_others": ("a route to it leads to OUT",)},
+            look=replace(EXAMPLE, sender_others=("a route to it leads to OUT",)),
         ),
         Sample(
             when="the node has the address, on OWNER",
-            look={
-                "sender_route": RouteAnswer(ok=True, type="local"),
-                "sender_owner": "OWNER",
-            },
+            look=replace(
+                EXAMPLE, sender_route=RouteAnswer(ok=True, type="local"), sender_owner="OWNER"
+            ),
         ),
         Sample(
             when="a rule refuses it",
-            look={
-                "sender_refused_by": Refusal("rule", "from all to POD_IP prohibit pref PREF"),
-                "sender_others": (),
-            },
+            look=replace(
+                EXAMPLE,
+                sender_refused_by=Refusal("rule", "from all to POD_IP prohibit pref PREF"),
+                sender_others=(),
+            ),
         ),
     ),
 )

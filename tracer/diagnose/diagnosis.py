@@ -90,6 +90,7 @@ def _found(surveyed: Surveyed, survey: Survey) -> Found:
     problems = _once([*_no_way_back(surveyed), *(each for look in looks for each in _of(look))])
     problems.sort(key=lambda problem: _ORDER[problem.reason])
     reasons = [problem.reason for problem in problems]
+    failing = [problem.cause.condition for problem in problems]
     warnings = tuple(
         warning
         for warning in (*drift.of_interface(surveyed, survey), *macs.of_interface(surveyed))
@@ -101,7 +102,7 @@ def _found(surveyed: Surveyed, survey: Survey) -> Found:
         interface=surveyed.interface,
         ifindex=surveyed.ifindex,
         senders=tuple(look.sender_ip for look in looks if look.sender_ip),
-        conditions=states(looks, reasons, {warning.condition or "" for warning in warnings}),
+        conditions=states(looks, failing, {warning.condition or "" for warning in warnings}),
         problems=tuple(problems),
         warnings=warnings,
         unread=tuple(map(rights.named, failures)),

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
+from tracer.causes.conditions import CONDITIONS
 from tracer.causes.remedy import Remedy
-from tracer.diagnose.conditions import CONDITIONS, State
+from tracer.diagnose.conditions import State
 from tracer.diagnose.diagnosis import Diagnosis, Found, Problem
 from tracer.diagnose.drift import Drift
 from tracer.sinks.instant import clock_time
