@@ -47,7 +47,7 @@ def place() -> Path | None:
 def key(*parts: str | bytes) -> bytes:
     """Of an entry that is made of these parts, and of these sources of ours."""
     digest = sha256()
-    sources = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    sources = [path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py"))]
     for part in (*sources, *parts):
         data = part.encode() if isinstance(part, str) else part
         digest.update(b"%d " % len(data) + data)

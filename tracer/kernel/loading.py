@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import subprocess
@@ -69,8 +68,7 @@ class Loading:
         self._ours.close()
         self._loader.kill()
         self._loader.wait()
-        with contextlib.suppress(OSError):
-            os.close(self._noise)
+        os.close(self._noise)
 
 
 def _receive(ours: socket.socket) -> tuple[bytes, list[int]]:

@@ -25,7 +25,7 @@ class Prepared:
     """``functions``: BTF ids of those that fentry and fexit can be attached to."""
 
     def __init__(self, order: Order) -> None:
-        """Raises BtfError."""
+        """Raises BtfError, SymbolsError."""
         self._order = order
         self._cache = Cache(place() if order.cache else None)
         self._symbols_at = key("symbols", symbols.state())
