@@ -61,12 +61,12 @@ class Prepared:
         return compiled
 
     def _described(self, path: str) -> Description:
-        at = key("description", sha256(btf.read(path)).digest())
+        hooks = (hook for engine in ENGINES.values() for hook in engine.hooks.steady)
+        functions = sorted({hook.place for hook in hooks if hook.kind in TRAMPOLINES})
+        at = key("description", sha256(btf.read(path)).digest(), *functions)
         entry = self._cache.load(at)
         if entry is not None:
             return Description.from_entry(entry)
-        hooks = (hook for engine in ENGINES.values() for hook in engine.hooks.steady)
-        functions = {hook.place: None for hook in hooks if hook.kind in TRAMPOLINES}
         description = Description.of(Btf.load(path), functions)
         self._cache.store(at, description.to_entry())
         return description
